@@ -1,0 +1,1 @@
+"""The part of Heed that runs in production: an artifact in, an HTTP endpoint out. No torch."""

@@ -1,0 +1,1 @@
+"""Texts to probabilities, synchronous: no HTTP, no asyncio, no torch."""

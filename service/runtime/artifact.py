@@ -1,0 +1,227 @@
+"""The artifact: the only thing that training and serving share.
+
+A directory with `manifest.json` and the files that it lists. The reader refuses a directory in
+which anything is missing, extra or changed, and hands out bytes that were hashed, so that what is
+served is what was exported.
+"""
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from service.runtime.errors import HeedError
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+MODEL_FILE = "model.onnx"
+TOKENIZER_FILE = "tokenizer.model"
+PAD_TOKEN_ID = 0
+UNKNOWN_TOKEN_ID = 1
+INPUT_NAMES = ("input_ids", "attention_mask")
+OUTPUT_NAMES = ("logits", "attention")
+PRECISIONS = ("fp32", "int8")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class ArtifactError(HeedError):
+    """A directory that is not a sound artifact; the message says which file and why, in a line."""
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Size in bytes and SHA-256 (hex) of one file of the artifact."""
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, content: bytes) -> "FileEntry":
+        """The entry that `content` must have."""
+        return cls(len(content), hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact says of itself.
+
+    `metrics` has the parts `validation` and `test` (absent if there was none); `parity` is the
+    largest difference between the logits of PyTorch and of the exported graph on real texts.
+    """
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    max_length: int
+    precision: str
+    opset: int
+    metrics: Mapping[str, Mapping[str, float]]
+    parity: Mapping[str, float]
+    git_commit: str | None
+    libraries: Mapping[str, str]
+    files: Mapping[str, FileEntry]
+    inputs: tuple[str, ...] = INPUT_NAMES
+    outputs: tuple[str, ...] = OUTPUT_NAMES
+    pad_token_id: int = PAD_TOKEN_ID
+    format_version: int = field(default=FORMAT_VERSION)
+
+    def to_json(self) -> str:
+        """The text of `manifest.json`."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Manifest":
+        """Parse and check; raises `ArtifactError` in one line."""
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise ArtifactError(f"{MANIFEST_FILE} is not JSON: {error}") from None
+        if not isinstance(raw, dict):
+            raise ArtifactError(f"{MANIFEST_FILE} must hold an object, got {type(raw).__name__}")
+        _check_fields(raw)
+        raw["files"] = {name: FileEntry(**entry) for name, entry in raw["files"].items()}
+        for key in ("labels", "inputs", "outputs"):
+            raw[key] = tuple(raw[key])
+        return cls(**raw)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A verified artifact in memory: nothing is read from disk again."""
+
+    path: Path
+    manifest: Manifest
+    manifest_sha256: str
+    model: bytes
+    tokenizer: bytes
+
+
+def read_artifact(path: Path | str) -> Artifact:
+    """Read and verify the directory `path`.
+
+    Raises:
+        ArtifactError: unknown format version, a missing, extra or irregular file, a wrong size or
+            hash, a broken manifest.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ArtifactError(
+            f"{folder} is not a directory; expected an artifact made by heed export"
+        )
+    try:
+        text = _read_regular(folder / MANIFEST_FILE)
+        manifest = Manifest.from_json(text)
+        contents = _read_files(folder, manifest.files)
+    except ArtifactError as error:
+        raise ArtifactError(f"{folder}: {error}") from None
+    digest = hashlib.sha256(text).hexdigest()
+    return Artifact(folder, manifest, digest, contents[MODEL_FILE], contents[TOKENIZER_FILE])
+
+
+def find_artifact(path: Path | str) -> Path:
+    """`path` itself if it is an artifact, else its highest version (`10` above `9`).
+
+    Raises:
+        ArtifactError: neither the folder nor one right below it holds a manifest.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        raise ArtifactError(f"{folder} does not exist; expected an artifact of heed export")
+    if (folder / MANIFEST_FILE).exists() or not folder.is_dir():
+        return folder
+    versions = [child for child in folder.iterdir() if (child / MANIFEST_FILE).is_file()]
+    if not versions:
+        raise ArtifactError(f"{folder} holds no {MANIFEST_FILE}, nor does a folder right below it")
+    return max(versions, key=lambda child: version_key(child.name))
+
+
+def version_key(version: str) -> list[tuple[int, int, str]]:
+    """Sorts versions as people read them: `1.9` below `1.10`, digits below letters."""
+    parts = re.findall(r"\d+|[^\d.]+", version)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+def check_name(kind: str, value: str) -> str:
+    """`value` if it may stand in URLs, file names and metrics; raises `ArtifactError`."""
+    if not _NAME.fullmatch(value):
+        raise ArtifactError(
+            f"{kind} {value!r} is not usable: expected 1 to 64 of A-Z a-z 0-9 . _ -, "
+            "a letter or digit first"
+        )
+    return value
+
+
+def _check_fields(raw: dict[str, Any]) -> None:
+    found = raw.get("format_version")
+    if found != FORMAT_VERSION:
+        raise ArtifactError(
+            f"format version {found!r} is unknown, this Heed reads {FORMAT_VERSION}"
+        )
+    expected = {item.name for item in fields(Manifest)}
+    for problem, names in (
+        ("lacks", expected - raw.keys()),
+        ("has unknown", raw.keys() - expected),
+    ):
+        if names:
+            raise ArtifactError(f"{MANIFEST_FILE} {problem} {', '.join(sorted(names))}")
+    checks: dict[str, bool] = {
+        "labels": _is_strings(raw["labels"]) and len(set(raw["labels"])) == len(raw["labels"]) > 1,
+        "inputs": _is_strings(raw["inputs"]) and tuple(raw["inputs"]) == INPUT_NAMES,
+        "outputs": _is_strings(raw["outputs"]) and tuple(raw["outputs"]) == OUTPUT_NAMES,
+        "max_length": type(raw["max_length"]) is int and raw["max_length"] > 0,
+        "pad_token_id": raw["pad_token_id"] == PAD_TOKEN_ID,
+        "precision": raw["precision"] in PRECISIONS,
+        "files": _is_files(raw["files"]),
+    }
+    for name, good in checks.items():
+        if not good:
+            raise ArtifactError(f"{MANIFEST_FILE} has an unusable value for {name}")
+    for name in ("name", "version"):
+        check_name(name, str(raw[name]))
+
+
+def _is_strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_files(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {MODEL_FILE, TOKENIZER_FILE}
+        and all(isinstance(entry, dict) for entry in value.values())
+        and all(entry.keys() == {"size", "sha256"} for entry in value.values())
+    )
+
+
+def _read_files(folder: Path, entries: Mapping[str, FileEntry]) -> dict[str, bytes]:
+    extra = {child.name for child in folder.iterdir()} - entries.keys() - {MANIFEST_FILE}
+    if extra:
+        raise ArtifactError(f"unexpected file {sorted(extra)[0]!r}: not listed in {MANIFEST_FILE}")
+    contents = {name: _read_regular(folder / name) for name in entries}
+    for name, content in contents.items():
+        found, expected = FileEntry.of(content), entries[name]
+        if found.size != expected.size:
+            raise ArtifactError(f"{name} has {found.size} bytes, the manifest says {expected.size}")
+        if found.sha256 != expected.sha256:
+            raise ArtifactError(f"{name} was changed: its SHA-256 is not the manifest's")
+    return contents
+
+
+def _read_regular(path: Path) -> bytes:
+    """Bytes of a regular file; a link or a pipe is refused before anything is read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path.name} is missing") from None
+    except OSError as error:
+        raise ArtifactError(f"{path.name} cannot be read: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ArtifactError(f"{path.name} is not a regular file")
+        return file.read()

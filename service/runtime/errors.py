@@ -1,0 +1,14 @@
+"""The root of the errors that a user can mend.
+
+HeedError
+├── ArtifactError     service.runtime.artifact: a directory that is not a sound artifact
+├── EngineError       service.runtime.engine: the engine did not start or rejected its input
+├── DataError         model.data: a labelled file that cannot be used
+├── ConfigError       model.config: a preset or setting that cannot be used
+├── CheckpointError   model.checkpoint: a folder that is not a finished run
+└── ExportError       export: the exported graph does not hold what it must
+"""
+
+
+class HeedError(Exception):
+    """Says in one line what is wrong, where, and what was expected; `heed` exits with 2."""

@@ -1,0 +1,81 @@
+"""How much each word counted: the pooling weights of the tokens, gathered over words.
+
+Words are runs of letters, digits and marks (with inner apostrophes); in scripts that put no space
+between words (Han, kana, Thai, Lao, Khmer, Myanmar, Tibetan) each character with its marks is one;
+every other visible character (punctuation, an emoji with its joiners) is one by itself.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import regex
+
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+_SPACED = rf"[[\p{{L}}\p{{N}}_]--[{_UNSPACED}]]\p{{M}}*"
+_APOSTROPHE = "['\N{RIGHT SINGLE QUOTATION MARK}]"
+_WORD = regex.compile(
+    rf"(?:{_SPACED})+(?:{_APOSTROPHE}(?:{_SPACED})+)*"
+    rf"|[[{_UNSPACED}]&&\p{{L}}]\p{{M}}*"
+    r"|(?!\s)\X",
+    regex.VERSION1,
+)
+
+
+class WordWeight(NamedTuple):
+    """A word, where it stands (`text[start:end]`, code points), and its share of the attention."""
+
+    start: int
+    end: int
+    text: str
+    weight: float
+
+
+def words(text: str) -> list[tuple[int, int]]:
+    """Start and end of each word of `text`, in order, never overlapping."""
+    return [match.span() for match in _WORD.finditer(text)]
+
+
+def explain(
+    text: str, spans: Sequence[tuple[int, int]], weights: Sequence[float]
+) -> list[WordWeight]:
+    """Weights of tokens to weights of words.
+
+    Args:
+        text: the input as it was sent.
+        spans: start and end of each token, in order, as `Tokenizer.spans` gives them.
+        weights: the attention weight of each token.
+
+    Returns:
+        Every word of `text`. A token that covers several words is shared out by characters; words
+        that no token reached (they were truncated) have weight 0. The weights sum to 1.
+    """
+    places = words(text)
+    totals = [0.0] * len(places)
+    first = 0
+    for (start, end), weight in zip(spans, weights, strict=True):
+        while first < len(places) and places[first][1] <= start:
+            first += 1
+        shares = _overlaps(places, first, start, max(end, start + 1))
+        covered = sum(length for _, length in shares)
+        for index, length in shares:
+            totals[index] += weight * length / covered
+    total = sum(totals)
+    if places and total <= 0.0:
+        totals, total = [1.0] * len(places), float(len(places))
+    return [
+        WordWeight(start, end, text[start:end], value / total)
+        for (start, end), value in zip(places, totals, strict=True)
+    ]
+
+
+def _overlaps(
+    places: Sequence[tuple[int, int]], first: int, start: int, end: int
+) -> list[tuple[int, int]]:
+    """Index and shared characters of the words from `first` on that touch [start, end)."""
+    shares = []
+    for index in range(first, len(places)):
+        word_start, word_end = places[index]
+        if word_start >= end:
+            break
+        shares.append((index, min(end, word_end) - max(start, word_start)))
+    return shares

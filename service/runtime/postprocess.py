@@ -1,0 +1,25 @@
+"""Logits to probabilities and ranked labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+
+
+def softmax(logits: Float32Array) -> Float32Array:
+    """(B, C) logits to (B, C) probabilities; each row sums to 1. Computed in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    exponentials = np.exp(shifted)
+    probabilities: Float32Array = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return probabilities.astype(np.float32)
+
+
+def ranked(
+    probabilities: Float32Array, labels: Sequence[str], top_k: int | None = None
+) -> list[tuple[str, float]]:
+    """(C,) probabilities to pairs of label and probability, falling; all, or the first `top_k`."""
+    order = np.argsort(-probabilities, kind="stable")[:top_k].tolist()
+    values = probabilities.tolist()
+    return [(labels[label_id], values[label_id]) for label_id in order]

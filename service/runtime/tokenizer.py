@@ -1,0 +1,77 @@
+"""The one function from texts to input_ids. Training, parity, evaluation and serving call it.
+
+SentencePiece Unigram: on AG News texts (43 tokens on average) it encodes in about 11 us where
+WordPiece through `tokenizers` needs over 100 us, and it needs no rules per language.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import sentencepiece
+
+from service.runtime.artifact import PAD_TOKEN_ID, UNKNOWN_TOKEN_ID
+
+Int64Array = npt.NDArray[np.int64]
+
+
+class Encoding(NamedTuple):
+    """`input_ids`, at least one and cut to `max_length`; `num_tokens` counts before the cut."""
+
+    input_ids: list[int]
+    num_tokens: int
+
+
+class Tokenizer:
+    """A SentencePiece model and the length at which texts are cut."""
+
+    def __init__(self, model: bytes, max_length: int) -> None:
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.max_length = max_length
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids."""
+        return int(self._processor.vocab_size())
+
+    def encode(self, text: str) -> Encoding:
+        """Ids of one text. A text without any token (zero-width characters, say) is one unknown."""
+        ids: list[int] = self._processor.encode(text)
+        return Encoding(ids[: self.max_length] or [UNKNOWN_TOKEN_ID], len(ids))
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Start and end of each of `encode(text).input_ids` in `text`, in Unicode code points."""
+        mapping = self._processor.encode(text, return_type="offset_mapping")
+        spans: list[tuple[int, int]] = mapping["offsets"]
+        return spans[: self.max_length] or [(0, len(text))]
+
+
+def pad(rows: Sequence[Sequence[int]]) -> tuple[Int64Array, Int64Array]:
+    """A rectangle of rows of ids.
+
+    Args:
+        rows: B >= 1 rows of ids, the longest with T of them.
+
+    Returns:
+        input_ids and attention_mask, both (B, T) int64; mask 1 = token, 0 = padding.
+    """
+    width = max(map(len, rows))
+    input_ids = np.full((len(rows), width), PAD_TOKEN_ID, dtype=np.int64)
+    attention_mask = np.zeros((len(rows), width), dtype=np.int64)
+    for row, ids in enumerate(rows):
+        input_ids[row, : len(ids)] = ids
+        attention_mask[row, : len(ids)] = 1
+    return input_ids, attention_mask
+
+
+def batches_by_length(lengths: Sequence[int], max_batch_tokens: int) -> Iterator[list[int]]:
+    """Indexes of neighbours in length, at most `max_batch_tokens` a batch with padding counted."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[index] > max_batch_tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
