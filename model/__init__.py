@@ -1,0 +1,1 @@
+"""Training: labelled texts in, a run directory with a checkpoint out."""

@@ -1,0 +1,143 @@
+"""`heed train`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+TextColumns = Annotated[
+    list[str], typer.Option("--text-column", help="Column of the text; several are joined.")
+]
+LabelColumn = Annotated[str, typer.Option("--label-column", help="Column of the label.")]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        help="Between fields; \\t is a tab. Default: a comma, in .tsv a tab.",
+        callback=lambda value: "\t" if value == r"\t" else value,
+    ),
+]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header",
+        help="Whether the first line names the columns; without, columns are 0, 1, ...",
+    ),
+]
+
+
+def train(
+    train_source: Annotated[
+        str, typer.Argument(metavar="TRAIN", help="CSV, TSV, JSONL, Parquet, or a hub data set.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the run.")],
+    valid: Annotated[str | None, typer.Option(help="Validation data. Default: held out.")] = None,
+    test: Annotated[str | None, typer.Option(help="Test data, looked at once, at the end.")] = None,
+    preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
+    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same result. [0]")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most. [4 to 15, by size]")] = None,
+    text_column: TextColumns = ["text"],  # noqa: B006  typer's way to a default list
+    label_column: LabelColumn = "label",
+    delimiter: Delimiter = None,
+    header: Header = None,
+    config: Annotated[Path | None, typer.Option(help="TOML over the preset.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in OUT.")] = False,
+) -> None:
+    """Train a classifier on a labelled file.
+
+    Example: heed train tickets.csv --test held_back.csv --out runs/tickets
+    """
+    from model.config import load_config  # `heed train --help` without torch
+    from model.lines import Columns
+    from model.run import Request, run_training
+
+    settings = load_config(preset, config, seed=seed, epochs=epochs)
+    columns = Columns(tuple(text_column), label_column, delimiter, header)
+    request = Request(train_source, out, valid, test, columns, settings, resume, overwrite)
+    console = Console(stderr=True)
+    with RunDisplay(console) as display:
+        try:
+            metrics = run_training(request, display)
+        except KeyboardInterrupt:
+            console.print(f"stopped; the same command with --resume goes on in {out}")
+            raise typer.Exit(130) from None
+    training = metrics["training"]
+    console.print(
+        f"kept epoch {training['best_epoch']} of {training['epochs']}, "
+        f"{training['train_s']:.0f} s, {training['rows_per_s']:,} rows/s"
+    )
+    for part in ("validation", "test"):
+        if part in metrics:
+            console.print(f"{part}: {_summary(metrics[part])}")
+    console.print(f"next: heed export {out} --out artifacts/{out.name}")
+
+
+def _summary(metrics: Mapping[str, float]) -> str:
+    figures = ("accuracy", "macro_f1", "ece")
+    line = ", ".join(f"{name} {100 * metrics[name]:.1f} %" for name in figures)
+    unseen = metrics.get("unseen_labels")
+    extra = f"; labels that training never saw count as wrong: {unseen}" if unseen else ""
+    return f"{line} (n = {metrics['n']:,}){extra}"
+
+
+class RunDisplay:
+    """A progress bar an epoch, with the mean loss and rows/s; a `model.run.Listener`."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:,.0f} rows/s"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._loss = 0.0
+
+    def __enter__(self) -> "RunDisplay":
+        """Start drawing."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop drawing."""
+        self._progress.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+    def started(self, epoch: int, rows: int) -> None:
+        """A new bar."""
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task("", total=rows, epoch=epoch, loss=0.0, rate=0.0)
+        self._loss = 0.0
+
+    def stepped(self, loss: float, rows: int) -> None:
+        """Move the bar."""
+        assert self._task is not None  # noqa: S101  `started` comes first
+        self._loss = 0.95 * self._loss + 0.05 * loss if self._loss else loss
+        rate = self._progress.tasks[0].speed or 0.0
+        self._progress.update(self._task, advance=rows, loss=self._loss, rate=rate)
+
+    def validated(self, record: Mapping[str, float]) -> None:
+        """One line an epoch stays."""
+        self.say(
+            f"epoch {record['epoch']:>2.0f}  loss {record['train_loss']:.3f}  validation NLL "
+            f"{record['valid_nll']:.3f}, accuracy {100 * record['valid_accuracy']:.1f} %  "
+            f"{record['train_s']:.0f} s"
+        )

@@ -1,0 +1,69 @@
+"""Figures from probabilities and true labels: pure numpy and scikit-learn. One path for all."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import precision_recall_fscore_support
+
+ECE_BINS = 15
+
+
+def classification_metrics(
+    probabilities: npt.NDArray[np.float32], truth: Sequence[str], names: Sequence[str]
+) -> dict[str, Any]:
+    """Accuracy, macro-F1, ECE, NLL and a table per class; fractions, not percent.
+
+    Args:
+        probabilities: (N, C), rows sum to 1.
+        truth: N true labels; one that is not in `names` counts as wrong.
+        names: the C labels in the order of the columns.
+
+    Returns:
+        `n`, `accuracy`, `macro_f1` (mean over the labels that occur in truth or prediction),
+        `ece`, `nll` (over the rows with a known label) and `per_class`: precision, recall, f1,
+        support.
+    """
+    predicted = [names[label_id] for label_id in probabilities.argmax(axis=1)]
+    correct = np.array([a == b for a, b in zip(predicted, truth, strict=True)], dtype=np.float64)
+    occurring = sorted({*truth, *predicted})
+    columns = precision_recall_fscore_support(truth, predicted, labels=occurring, zero_division=0.0)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    keys = ("precision", "recall", "f1", "support")
+    per_class = {
+        name: dict(zip(keys, row, strict=True)) for name, row in zip(occurring, rows, strict=True)
+    }
+    return {
+        "n": len(truth),
+        "accuracy": float(correct.mean()),
+        "macro_f1": float(np.mean(columns[2])),
+        "ece": expected_calibration_error(probabilities.max(axis=1), correct),
+        "nll": _negative_log_likelihood(probabilities, truth, names),
+        "per_class": per_class,
+    }
+
+
+def expected_calibration_error(
+    confidence: npt.NDArray[np.floating[Any]], correct: npt.NDArray[np.float64]
+) -> float:
+    """Mean gap between confidence and accuracy over 15 equal bins, weighted by rows.
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
+    """
+    bins = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+    counts = np.bincount(bins, minlength=ECE_BINS)
+    gaps = np.bincount(bins, weights=confidence - correct, minlength=ECE_BINS)
+    return float(np.abs(gaps).sum() / counts.sum())
+
+
+def _negative_log_likelihood(
+    probabilities: npt.NDArray[np.float32], truth: Sequence[str], names: Sequence[str]
+) -> float:
+    label_ids = {name: label_id for label_id, name in enumerate(names)}
+    known = [(row, label_ids[label]) for row, label in enumerate(truth) if label in label_ids]
+    if not known:
+        return float("inf")
+    rows, columns = zip(*known, strict=True)
+    likelihoods = probabilities[list(rows), list(columns)].astype(np.float64)
+    return float(-np.log(np.maximum(likelihoods, 1e-12)).mean())

@@ -1,0 +1,13 @@
+"""Fixtures of training."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import runs
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run. Not to be changed: copy it first."""
+    return runs.trained_run(tmp_path_factory.getbasetemp())

@@ -1,0 +1,221 @@
+"""Labelled texts: checks of single rows, the split, and what a user is told before training."""
+
+import json
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.data import (
+    Columns,
+    DataError,
+    LabelledTexts,
+    check_known,
+    hold_out,
+    label_names,
+    read_batches,
+    read_labelled,
+    unseen_labels,
+    warnings_for,
+)
+
+
+def labelled(*labels: str, source: str = "a.csv") -> LabelledTexts:
+    """A row for each label, each with a text of its own."""
+    return LabelledTexts([f"text {i}" for i in range(len(labels))], list(labels), source)
+
+
+def write_json(path, *rows: dict) -> str:
+    """A file with a JSON object a line."""
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return str(path)
+
+
+def test_several_text_columns_are_joined_by_a_space(tmp_path):
+    """In the order asked for; parts that are blank, null or missing are left out."""
+    source = write_json(
+        tmp_path / "a.jsonl",
+        {"body": "b", "title": "a", "n": 1},
+        {"title": "c", "body": None, "n": 2},
+        {"body": " d ", "title": " ", "n": 3},
+        {"body": "e", "n": 4},
+    )
+    data = read_labelled(source, Columns(text=("title", "body"), label="n"))
+    assert data.texts == ["a b", "c", " d ", "e"]
+
+
+def test_batch_carries_every_column(tmp_path):
+    """Predictions are written beside what was read; a JSON row may lack a column."""
+    source = write_json(tmp_path / "a.jsonl", {"text": "a", "id": 1}, {"text": "b", "tag": "x"})
+    (batch,) = read_batches(source, Columns(label=None))
+    assert batch.labels is None
+    assert batch.columns == {"text": ["a", "b"], "id": [1, None], "tag": [None, "x"]}
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\t \u00a0"])
+def test_blank_text_names_file_row_and_line(tmp_path, text):
+    """Nothing can be learned from it, and nothing said about it."""
+    path = tmp_path / "a.csv"
+    path.write_text(f'text,label\n"a\nb",x\n{text},y\n', encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read_labelled(str(path), Columns())
+    assert str(caught.value) == f"{path}, row 2 (line 4): the text is empty"
+
+
+def test_blank_label_names_file_row_and_line(tmp_path):
+    """A row without a label cannot be learned from."""
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\na,x\nb, \n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read_labelled(str(path), Columns())
+    assert str(caught.value) == f"{path}, row 2 (line 3): the label is empty"
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"text": 5, "label": "x"}, "column 'text' holds int 5; expected a string"),
+        ({"text": None, "label": "x"}, "column 'text' holds nothing (null); expected a string"),
+        ({"label": "x"}, "column 'text' holds nothing (null); expected a string"),
+        ({"text": ["a"], "label": "x"}, "column 'text' holds list ['a']; expected a string"),
+        ({"text": "a", "label": 1.0}, "column 'label' holds float 1.0; expected a string or"),
+        ({"text": "a", "label": None}, "column 'label' holds nothing (null); expected a string or"),
+        ({"text": "a", "label": {}}, "column 'label' holds dict {}; expected a string or"),
+        ({"text": "a", "label": ""}, "the label is empty"),
+        ({"text": "a\0b", "label": "x"}, "the text holds a NUL or half a surrogate pair"),
+        ({"text": "a\ud800", "label": "x"}, "the text holds a NUL or half a surrogate pair"),
+        ({"text": "a", "label": "\udfff"}, "the label holds a NUL or half a surrogate pair"),
+    ],
+)
+def test_unusable_value_names_file_row_and_line(tmp_path, row, problem):
+    """The message says what was found and what was expected."""
+    source = write_json(tmp_path / "a.jsonl", {"text": "fine", "label": "x"}, row)
+    with pytest.raises(DataError) as caught:
+        read_labelled(source, Columns())
+    assert str(caught.value).startswith(f"{source}, row 2 (line 2): {problem}")
+
+
+def test_text_of_several_columns_is_a_string_in_each(tmp_path):
+    """A number among the parts is an error, not a part of the text."""
+    source = write_json(tmp_path / "a.jsonl", {"title": "a", "body": 5})
+    with pytest.raises(DataError, match=r"row 1 .*column 'body' holds int 5"):
+        list(read_batches(source, Columns(text=("title", "body"), label=None)))
+
+
+def test_row_number_counts_across_batches(tmp_path):
+    """An error in a later batch names the row of the file."""
+    rows = [{"text": "a"}] * 7 + [{"text": 5}]
+    batches = read_batches(write_json(tmp_path / "a.jsonl", *rows), Columns(label=None), 3)
+    assert len([next(batches), next(batches)]) == 2
+    with pytest.raises(DataError, match="row 8 "):
+        next(batches)
+
+
+@pytest.mark.parametrize("row", [{"text": ""}, {"text": " \t"}, {"text": None}, {"id": 1}])
+def test_blank_text_without_label_column_is_the_empty_string(tmp_path, row):
+    """One row without text does not end a long job: it is read as "" and its mates as they are."""
+    source = write_json(tmp_path / "a.jsonl", {"text": "a"}, row, {"text": "b"})
+    (batch,) = read_batches(source, Columns(label=None))
+    assert batch.texts == ["a", "", "b"]
+
+
+def test_blank_text_with_label_column_is_an_error(tmp_path):
+    """To learn from or to measure on, every row needs a text."""
+    rows = [{"text": "a", "label": "x"}, {"text": " ", "label": "y"}]
+    with pytest.raises(DataError, match=r"row 2 \(line 2\): the text is empty"):
+        list(read_batches(write_json(tmp_path / "a.jsonl", *rows), Columns()))
+
+
+def test_training_needs_labels(tmp_path):
+    """Reading labelled texts without a label column is a mistake of the caller."""
+    with pytest.raises(DataError, match="a label column is needed"):
+        read_labelled("a.csv", Columns(label=None))
+
+
+@settings(deadline=None)
+@given(
+    labels=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=60),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 9),
+)
+def test_held_out_rows_and_the_rest_are_all_rows(labels, fraction, seed):
+    """No row is lost or doubled, each class stays in train, and the seed decides."""
+    data = labelled(*labels)
+    train, valid = hold_out(data, fraction, seed)
+    assert sorted(train.texts + valid.texts) == sorted(data.texts)
+    assert set(train.labels) == set(labels)
+    assert bool(valid.texts) == (max(Counter(labels).values()) > 1)
+    assert hold_out(data, fraction, seed) == (train, valid)
+
+
+def test_hold_out_takes_the_same_share_of_each_class():
+    """Up to the rounding of a row."""
+    train, valid = hold_out(labelled(*("a" * 500 + "b" * 100 + "c" * 37)), 0.1, seed=3)
+    assert len(valid) == 64
+    assert Counter(valid.labels) == {"a": 50, "b": 10, "c": 4}
+    assert train.texts == sorted(train.texts, key=lambda text: int(text.split()[1]))
+
+
+def test_hold_out_of_tiny_data():
+    """Twenty rows of ten classes give two rows, of two classes."""
+    _, valid = hold_out(labelled(*("abcdefghij" * 2)), 0.1, seed=0)
+    assert len(set(valid.labels)) == len(valid) == 2
+
+
+def test_seed_changes_the_rows_held_out():
+    """Two seeds, two splits."""
+    data = labelled(*("ab" * 50))
+    assert hold_out(data, 0.2, seed=0)[1].texts != hold_out(data, 0.2, seed=1)[1].texts
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1])
+def test_hold_out_of_nothing_or_all_is_refused(fraction):
+    """Both parts are needed."""
+    with pytest.raises(ValueError, match="above 0 and below 1"):
+        hold_out(labelled("a", "b"), fraction, seed=0)
+
+
+def test_label_names_are_sorted():
+    """Their order is the order of the logits, whatever the order of the rows."""
+    assert label_names(labelled("b", "a", "10", "9", "b")) == ["10", "9", "a", "b"]
+
+
+def test_one_class_only_names_file_and_class():
+    """There is nothing to tell apart."""
+    with pytest.raises(DataError, match=r"^a\.csv: every row has the label 'x'; expected two"):
+        label_names(labelled("x", "x"))
+
+
+def test_unknown_label_of_validation_names_file_row_and_labels():
+    """It is an error: the model has no output for it."""
+    known = [f"label {i:02}" for i in range(40)]
+    check_known(labelled("label 01", "label 39"), known)
+    with pytest.raises(DataError) as caught:
+        check_known(labelled("label 01", "odd", source="v.csv"), known)
+    message = str(caught.value)
+    assert message.startswith("v.csv, row 2: label 'odd' is not in the training rows; expected one")
+    assert message.endswith("'label 11' and 28 more")
+
+
+def test_unseen_labels_of_test_are_counted():
+    """They count as wrong and are reported, most frequent first."""
+    assert unseen_labels(labelled("a", "q", "z", "z", "b"), ["a", "b"]) == {"z": 2, "q": 1}
+
+
+def test_nothing_to_warn_about():
+    """No parts, no repetition: no lines."""
+    assert warnings_for(labelled("a", "a", "b", "b"), None, None) == []
+
+
+def test_warnings_count_repetitions_and_tiny_classes():
+    """One line each, with counts."""
+    train = LabelledTexts(["t", "t", "u", "u", "v"], ["a", "b", "a", "a", "c"], "train.csv")
+    valid = LabelledTexts(["t", "t", "new"], ["a", "a", "a"], "valid.csv")
+    test = LabelledTexts(["u", "new"], ["b", "b"], "test.csv")
+    assert warnings_for(train, valid, test) == [
+        "2 of 3 validation rows repeat a text of the training rows",
+        "1 of 2 test rows repeat a text of the training rows",
+        "1 texts of the training rows occur with more than one label",
+        "2 classes have fewer than 2 training rows: 'b', 'c'",
+    ]

@@ -1,0 +1,202 @@
+"""CSV, TSV, JSONL and text: what was written is what is read, and errors name the line."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from model.data import Columns, DataError, read_batches, read_labelled
+
+CHARACTERS = st.characters(exclude_characters="\0", exclude_categories=("Cs",))
+FILLED = st.text(CHARACTERS, min_size=1).filter(str.strip)
+LABELLED = st.lists(st.tuples(FILLED, FILLED), min_size=1, max_size=8)
+SAME_FOLDER = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def write(path: Path, content: str | bytes) -> str:
+    """A file of that content, packed if its name says so."""
+    data = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return str(path)
+
+
+def error_of(source: str, columns: Columns | None = None) -> str:
+    """What is wrong with a source, without its name, which has to come first."""
+    with pytest.raises(DataError) as caught:
+        read_labelled(source, columns or Columns())
+    message = str(caught.value)
+    assert message.startswith(source)
+    assert "\n" not in message
+    return message.removeprefix(source)
+
+
+@SAME_FOLDER
+@given(rows=LABELLED, delimiter=st.sampled_from(",;\t|"), suffix=st.sampled_from(["", ".gz"]))
+def test_csv_gives_back_what_was_written(tmp_path, rows, delimiter, suffix):
+    """Quotes, line ends, delimiters and any script survive, in the label as in the text."""
+    plain = tmp_path / "a.csv"
+    with plain.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, delimiter=delimiter).writerows([("text", "label"), *rows])
+    source = write(tmp_path / f"b.csv{suffix}", plain.read_bytes())
+    data = read_labelled(source, Columns(delimiter=delimiter))
+    assert list(zip(data.texts, data.labels, strict=True)) == rows
+
+
+@SAME_FOLDER
+@given(rows=LABELLED, ascii_only=st.booleans())
+def test_jsonl_gives_back_what_was_written(tmp_path, rows, ascii_only):
+    """Texts and labels survive, escaped or not."""
+    lines = [json.dumps({"text": t, "label": n}, ensure_ascii=ascii_only) for t, n in rows]
+    data = read_labelled(write(tmp_path / "a.jsonl", "\n".join(lines)), Columns())
+    assert list(zip(data.texts, data.labels, strict=True)) == rows
+
+
+@pytest.mark.parametrize(
+    "label", ["1", "01", "1.0", "NA", "null", "None", "nan", "true", " x ", "-"]
+)
+def test_csv_label_stays_the_string_it_is(tmp_path, label):
+    """Nothing in a CSV file is a number, a truth value or missing."""
+    data = read_labelled(write(tmp_path / "a.csv", f"text,label\nNA,{label}\n"), Columns())
+    assert (data.texts, data.labels) == (["NA"], [label])
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_byte_order_mark_and_line_ends_belong_to_no_cell(tmp_path, end, start, suffix):
+    """A file of a spreadsheet on Windows reads like one written here; blank lines are no rows."""
+    content = end.join(["text\tlabel", "a\tx", "", '"b ""c"""\ty', "", ""]).encode()
+    data = read_labelled(write(tmp_path / f"a.tsv{suffix}", start + content), Columns())
+    assert (data.texts, data.labels) == (["a", 'b "c"'], ["x", "y"])
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.json", "a.JSONL.gz"])
+def test_json_integers_and_truth_values_are_labels(tmp_path, name):
+    """A label may change its type from row to row; dates stay texts."""
+    source = write(
+        tmp_path / name,
+        '{"text": "2020-01-01", "label": 1}\n\n{"label": true, "text": "b"}\n'
+        '{"text": "c", "label": "01", "more": {"d": [1]}}',
+    )
+    data = read_labelled(source, Columns())
+    assert (data.texts, data.labels) == (["2020-01-01", "b", "c"], ["1", "True", "01"])
+
+
+@pytest.mark.parametrize(
+    ("content", "header", "expected"),
+    [
+        ("good,x\nbad,y\n", None, ["good", "bad"]),
+        ("0,1\nbad,y\n", None, ["bad"]),
+        ("0,1\nbad,y\n", False, ["0", "bad"]),
+        ("good,x\nbad,y\n", False, ["good", "bad"]),
+    ],
+)
+def test_positions_mean_that_there_is_no_header(tmp_path, content, header, expected):
+    """Unless the first row has these very names, or the user said which it is."""
+    columns = Columns(text=("0",), label="1", header=header)
+    assert read_labelled(write(tmp_path / "a.csv", content), columns).texts == expected
+
+
+def test_header_can_be_insisted_on(tmp_path):
+    """With a header, a position is a name that the file does not have."""
+    source = write(tmp_path / "a.csv", "text,label\na,x\n")
+    columns = Columns(text=("0",), label="1", header=True)
+    assert error_of(source, columns) == ": no column '0'; columns found: 'text', 'label'"
+
+
+def test_missing_column_lists_those_found(tmp_path):
+    """A long header is cut."""
+    header = ",".join(["text", *(f"column{i}" for i in range(30))])
+    message = error_of(write(tmp_path / "a.csv", header + "\n"))
+    assert message.startswith(": no column 'label'; columns found: 'text', 'column0'")
+    assert message.endswith("and 19 more")
+
+
+def test_first_row_of_data_is_recognised(tmp_path):
+    """The message says how to read a file without header."""
+    message = error_of(write(tmp_path / "a.csv", "I lost my card,card\nwhere is it now,card\n"))
+    assert message.endswith("--no-header --text-column 0 --label-column 1")
+
+
+def test_other_delimiter_is_recognised(tmp_path):
+    """A semicolon in the only name of the header is likely the delimiter."""
+    assert "--delimiter" in error_of(write(tmp_path / "a.csv", "text;label\na;x\n"))
+
+
+def test_column_asked_for_occurs_once(tmp_path):
+    """Two columns of one name are an error, unless nobody asks for them."""
+    assert "more than one column 'text'" in error_of(write(tmp_path / "a.csv", "text,label,text\n"))
+    source = write(tmp_path / "b.csv", "text,label,id,id\na,x,1,2\n")
+    (batch,) = read_batches(source, Columns())
+    assert batch.columns == {"text": ["a"], "label": ["x"], "id": ["1"], "id.3": ["2"]}
+
+
+def test_unusable_delimiter_is_an_error(tmp_path):
+    """It has to be one character."""
+    source = write(tmp_path / "a.csv", "text,label\na,x\n")
+    assert "delimiter ',,' cannot be used" in error_of(source, Columns(delimiter=",,"))
+
+
+@pytest.mark.parametrize("row", ["c,y,z", "c"])
+def test_row_of_other_length_names_its_line(tmp_path, row):
+    """The line counts the line ends inside of quotes, too."""
+    source = write(tmp_path / "a.csv", f'text,label\n"a\nb",x\n{row}\n')
+    count = len(row.split(","))
+    assert error_of(source) == (
+        f", line 4: malformed row of {count} cells; expected 2, as in the first row"
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('"open,x\nmore,y', "unexpected end of data"),
+        ('"a" b,x', "',' expected after '\"'"),
+        ("a\rb,x", "new-line character seen in unquoted field"),
+    ],
+)
+def test_wrong_quotes_name_the_line_where_the_row_starts(tmp_path, row, reason):
+    """A quote that is never closed must not swallow the rest of the file unnoticed."""
+    source = write(tmp_path / "a.csv", f"text,label\nfine,x\n{row}\n")
+    assert error_of(source) == f", line 3: malformed row ({reason}); are quotes doubled?"
+
+
+def test_long_text_is_read(tmp_path):
+    """A text may be longer than what Python's csv takes by default."""
+    source = write(tmp_path / "a.csv", f"text,label\n{'long ' * 100_000},x\n")
+    assert len(read_labelled(source, Columns()).texts[0]) == 500_000
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl"])
+def test_wrong_encoding_names_line_and_offset(tmp_path, name):
+    """The offset is counted in bytes of the unpacked file."""
+    lines = ["text,label", "é,x", "caf"] if "csv" in name else ['{"a": 1}', '{"a": "é"}', "caf"]
+    content = "\n".join(lines).encode() + b"\xe9,x\n"
+    offset = content.index(b"\xe9,")
+    message = error_of(write(tmp_path / name, content), Columns(text=("text",)))
+    assert message == (
+        f", line 3: byte 0xe9 at offset {offset} is not UTF-8; expected a UTF-8 file"
+    )
+
+
+@pytest.mark.parametrize("line", ['{"text": "b", "label"', "[]", '"b"', "{}", "[" * 100_000])
+def test_malformed_json_names_its_line(tmp_path, line):
+    """Each line has to be an object that is not empty."""
+    source = write(tmp_path / "a.jsonl", f'{{"text": "a", "label": "x"}}\n\n{line}\n')
+    message = error_of(source)
+    assert message.startswith(", line 3: ")
+    assert "object" in message
+
+
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"text,label\n" * 99)[:-12]])
+def test_corrupt_gzip_is_an_error(tmp_path, content):
+    """Neither something else nor a part of a file is taken for a gzip file."""
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(content)
+    assert error_of(str(path)).startswith(": cannot be read (")

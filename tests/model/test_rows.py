@@ -1,0 +1,225 @@
+"""Sources of rows: files, folders, hub names and stdin, in batches that know their rows."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import pytest
+
+from model.data import Columns, DataError, read_batches, read_labelled
+from model.rows import read_rows
+
+TEXTS = Columns(label=None)
+
+
+def write_parquet(path: Path, columns: dict, **types) -> str:
+    """A Parquet file whose columns named in `types` have that feature."""
+    data = datasets.Dataset.from_dict(columns)
+    for name, feature in types.items():
+        data = data.cast_column(name, feature)
+    data.to_parquet(str(path))
+    return str(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A data set as it lies on the hub: a file for each split, class ids with names."""
+    names = datasets.ClassLabel(names=["bad", "good"])
+    path = tmp_path / "reviews"
+    path.mkdir()
+    write_parquet(path / "train-0.parquet", {"text": ["a", "b"], "label": [1, 0]}, label=names)
+    write_parquet(path / "test-0.parquet", {"text": ["c", "d"], "label": [1, -1]}, label=names)
+    return str(path)
+
+
+def error_of(source: str, columns: Columns | None = None) -> str:
+    """What is wrong with a source, in one line."""
+    with pytest.raises(DataError) as caught:
+        list(read_batches(source, columns or Columns()))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_rows_are_numbered_across_batches(tmp_path):
+    """Row numbers start at 1, count rows with data, and come with the line in the file."""
+    path = tmp_path / "a.csv"
+    path.write_text('text,n\n"a\na",1\nb,2\n\nc,3\n', encoding="utf-8")
+    batches = list(read_rows(str(path), TEXTS, 2))
+    assert [batch.first_row for batch in batches] == [1, 3]
+    assert [batch.columns["n"] for batch in batches] == [["1", "2"], ["3"]]
+    assert batches[0].where(1) == f"{path}, row 2 (line 4)"
+    assert batches[1].where(0) == f"{path}, row 3 (line 6)"
+
+
+def test_parquet_keeps_its_types(tmp_path):
+    """Integers become labels; the columns to copy are as they were."""
+    columns = {"text": ["a", "b"], "label": [3, 4], "score": [0.5, None]}
+    (batch,) = read_batches(write_parquet(tmp_path / "a.parquet", columns), Columns())
+    assert (batch.texts, batch.labels, batch.columns) == (["a", "b"], ["3", "4"], columns)
+
+
+def test_parquet_is_read_in_batches(tmp_path):
+    """The last batch is what is left."""
+    source = write_parquet(tmp_path / "a[1].parquet", {"text": [str(i) for i in range(25)]})
+    batches = list(read_batches(source, TEXTS, 10))
+    assert [(b.first_row, len(b.texts)) for b in batches] == [(1, 10), (11, 10), (21, 5)]
+
+
+def test_folder_reads_the_training_split_with_names_of_classes(folder):
+    """What goes for a folder goes for a hub name: both are given to load_dataset."""
+    data = read_labelled(folder, Columns())
+    assert (data.texts, data.labels) == (["a", "b"], ["good", "bad"])
+
+
+def test_row_without_class_is_an_error(folder):
+    """Hub data sets mark a hidden label with the id -1."""
+    message = error_of(f"{folder}:test")
+    assert message.startswith(f"{folder}:test, row 2: column 'label' holds nothing (null)")
+
+
+def test_unknown_split_is_an_error(folder):
+    """The message lists the splits."""
+    message = error_of(f"{folder}:dev")
+    assert message.startswith(f"{folder}:dev: cannot be read (")
+    assert "train" in message
+
+
+def test_folder_without_data_is_an_error(tmp_path):
+    """It is neither an empty data set nor a hub name."""
+    assert error_of(str(tmp_path)).startswith(f"{tmp_path}: cannot be read (")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 and no more"])
+def test_corrupt_parquet_is_an_error(tmp_path, content):
+    """The message names the file."""
+    path = tmp_path / "a.parquet"
+    path.write_bytes(content)
+    assert error_of(str(path)).startswith(f"{path}: cannot be read (")
+
+
+def test_missing_column_of_parquet_lists_those_found(tmp_path):
+    """Files of columns are checked like files of lines."""
+    source = write_parquet(tmp_path / "a.parquet", {"text": ["a"], "topic": ["x"]})
+    assert error_of(source) == f"{source}: no column 'label'; columns found: 'text', 'topic'"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["a.csv", "a.jsonl.gz", "a.parquet", "./a", "/no/such", "~/a", "a/b/c", "a b", "", "a.csv:x"],
+)
+def test_missing_file_is_not_looked_for_on_the_hub(source):
+    """Whatever looks like a path, or cannot be a hub name, is a file that is not there."""
+    assert error_of(source) == f"{source}: file not found"
+
+
+def test_path_that_cannot_be_looked_up_is_an_error():
+    """What the file system refuses is a line, not a traceback."""
+    source = "x" * 5000
+    assert error_of(source) == f"{source}: cannot be read (File name too long)"
+
+
+@pytest.mark.parametrize("source", ["reviews", "somebody/reviews", "somebody/reviews:test"])
+def test_hub_failure_says_both_possibilities(source, monkeypatch):
+    """A name may be a mistyped file or a data set that cannot be reached."""
+    asked = []
+
+    def unreachable(**options):
+        asked.append((options["path"], options["split"], options["streaming"]))
+        raise ConnectionError("no route\nto host")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    problem = "no such file, and not readable from the hub (no route to host)"
+    assert error_of(source) == f"{source}: {problem}"
+    assert asked == [(source.partition(":")[0], source.partition(":")[2] or "train", True)]
+
+
+def test_unknown_format_lists_the_known(tmp_path):
+    """The suffix decides."""
+    path = tmp_path / "a.xlsx"
+    path.write_bytes(b"")
+    assert error_of(str(path)).startswith(f"{path}: unknown format; expected .csv, .tsv, .jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", ""),
+        ("a.csv", "text,label\n"),
+        ("a.tsv", "\n\n"),
+        ("a.jsonl", "\n"),
+        ("a.json", ""),
+    ],
+)
+def test_file_without_rows_is_an_error(tmp_path, name, content):
+    """Nothing, only a header, or only blank lines."""
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    assert error_of(str(path)) == f"{path}: holds no rows; expected at least one row with data"
+
+
+def test_parquet_without_rows_is_an_error(tmp_path):
+    """As for lines."""
+    typed = {"text": datasets.Value("string"), "label": datasets.Value("string")}
+    source = write_parquet(tmp_path / "a.parquet", {"text": [], "label": []}, **typed)
+    assert error_of(source).startswith(f"{source}: holds no rows")
+
+
+@pytest.mark.parametrize("source", ["a.txt", "-"])
+def test_lines_have_no_labels(source):
+    """Training on a text file or on stdin is refused with what would do."""
+    assert error_of(source) == (
+        f"{source}: lines have no labels; expected CSV, TSV, JSONL or Parquet"
+    )
+
+
+def test_text_file_is_a_text_a_line(tmp_path):
+    """Whatever a line holds, it is one text."""
+    path = tmp_path / "a.txt"
+    path.write_bytes(b'one, "two\r\n{three}\n')
+    (batch,) = read_batches(str(path), TEXTS)
+    assert (batch.texts, batch.labels) == (['one, "two', "{three}"], None)
+
+
+def test_stdin_is_read_as_it_comes(monkeypatch):
+    """A batch is given out before the next line is read, and errors name the line."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\nc\n\nd\0\n")))
+    batches = read_batches("-", TEXTS, 2)
+    assert next(batches).texts == ["a", "b"]
+    assert sys.stdin.buffer.read(2) == b"c\n"
+    with pytest.raises(DataError, match=r"^stdin, row 4 \(line 4\): the text holds a NUL"):
+        next(batches)
+
+
+def test_blank_line_of_stdin_is_a_blank_text(monkeypatch):
+    """Every line gets its row, so that predictions stand beside the lines that were sent."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\n\n \nb\n")))
+    (batch,) = read_batches("-", TEXTS)
+    assert batch.texts == ["a", "", "", "b"]
+
+
+def test_reading_is_silent_and_leaves_nothing_behind(tmp_path, folder):
+    """No torch, no progress bar, no log line, and no copy or lock file in the home folder."""
+    home = tmp_path / "home"
+    bad = tmp_path / "bad.parquet"
+    bad.write_bytes(b"nothing")
+    lines = tmp_path / "a.csv"
+    lines.write_text("text,label\na,x\n", encoding="utf-8")
+    code = (
+        "import sys\nfrom model.data import Columns, DataError, read_labelled\n"
+        "assert 'datasets' not in sys.modules\n"
+        "for source in sys.argv[1:]:\n"
+        "    try:\n        read_labelled(source, Columns())\n"
+        "    except DataError:\n        pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    command = [sys.executable, "-c", code, folder, str(lines), str(bad), "somebody/reviews"]
+    environment = {
+        "HOME": str(home),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not home.exists()
