@@ -1,0 +1,1 @@
+"""The bridge from training to serving: writes, checks and evaluates artifacts."""

@@ -1,0 +1,114 @@
+"""`heed evaluate`, `heed export`, `heed predict`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from model.cli import Delimiter, Header, LabelColumn, TextColumns
+
+
+def evaluate(
+    source: Annotated[Path, typer.Argument(metavar="RUN_OR_ARTIFACT", help="What to evaluate.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled file or hub data set.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the figures here.")
+    ] = None,
+    text_column: TextColumns = ["text"],  # noqa: B006  typer's way to a default list
+    label_column: LabelColumn = "label",
+    delimiter: Delimiter = None,
+    header: Header = None,
+) -> None:
+    """Accuracy, macro-F1, calibration error and a table per class on labelled data.
+
+    Example: heed evaluate artifacts/tickets held_back.csv --json figures.json
+    """
+    from export.evaluate import evaluate as measure
+    from model.data import read_labelled
+    from model.lines import Columns
+
+    rows = read_labelled(data, Columns(tuple(text_column), label_column, delimiter, header))
+    figures = measure(source, rows)
+    if json_file:
+        json_file.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    table = Table("label", "precision", "recall", "F1", "rows", box=None, pad_edge=False)
+    for label, row in figures["per_class"].items():
+        percents = [f"{100 * row[key]:.1f}" for key in ("precision", "recall", "f1")]
+        table.add_row(label, *percents, f"{row['support']:,}")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"accuracy {100 * figures['accuracy']:.2f} %, macro-F1 {100 * figures['macro_f1']:.2f} %, "
+        f"ECE {100 * figures['ece']:.2f} %, NLL {figures['nll']:.4f}, n = {figures['n']:,}",
+        highlight=False,
+    )
+    if figures["unseen_labels"]:
+        console.print(f"labels that training never saw count as wrong: {figures['unseen_labels']}")
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")],
+    out: Annotated[Path, typer.Option(help="Folder for the artifact; must not exist.")],
+    precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
+    name: Annotated[str | None, typer.Option(help="Default: the folder's name.")] = None,
+    version: Annotated[str, typer.Option(help="Version of the model.")] = "1",
+) -> None:
+    """Write a run as an artifact: one ONNX file, the tokenizer, a manifest.
+
+    Example: heed export runs/tickets --out artifacts/tickets
+    """
+    from export.bundle import export_run
+
+    manifest = export_run(run, out, precision, name or out.absolute().name, version)
+    size = sum(file.size for file in manifest.files.values()) / 1e6
+    typer.echo(
+        f"{out}: {manifest.name} version {manifest.version}, {precision}, {size:.1f} MB; logits "
+        f"within {manifest.parity['max_logit_difference']:.1g} of PyTorch's, same label on "
+        f"{100 * manifest.parity['label_agreement']:.1f} % of {manifest.parity['texts']:.0f} texts"
+    )
+    for part, figures in manifest.metrics.items():
+        typer.echo(f"{part}: accuracy {100 * figures['accuracy']:.1f} % (n = {figures['n']:,})")
+    typer.echo(f"next: heed serve --model {out}")
+
+
+def predict(
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="CSV, TSV, JSONL, Parquet, .txt, or - for lines.")
+    ],
+    model: Annotated[Path, typer.Option(help="Artifact, or a folder of versions.")],
+    out: Annotated[str, typer.Option(help=".csv, .tsv, .jsonl, .parquet, or - for stdout.")],
+    text_column: TextColumns = ["text"],  # noqa: B006  typer's way to a default list
+    delimiter: Delimiter = None,
+    header: Header = None,
+) -> None:
+    """Classify a file of texts: its columns come back with the label and all probabilities.
+
+    Example: heed predict --model artifacts/tickets inbox.csv --out labelled.csv
+    """
+    from export.predict import predict_file
+    from model.lines import Columns
+    from service.runtime.predictor import Predictor
+
+    columns = Columns(tuple(text_column), None, delimiter, header)
+    console = Console(stderr=True)
+    bar = Progress(
+        SpinnerColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows  {task.fields[rate]:,.0f} rows/s"),
+        TimeElapsedColumn(),
+        console=console,
+    )
+    with bar:
+        task = bar.add_task("", total=None, rate=0.0)
+
+        def on_rows(rows: int) -> None:
+            bar.update(task, advance=rows, rate=bar.tasks[0].speed or 0.0)
+
+        blank = predict_file(Predictor(model), source, out, columns, on_rows)
+        bar.update(task, total=bar.tasks[0].completed)
+    if blank:
+        console.print(f"{blank} rows have no text: their prediction is empty")

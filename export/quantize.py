@@ -1,0 +1,27 @@
+"""fp32 to int8, for CPUs."""
+
+import logging
+import tempfile
+from pathlib import Path
+
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+
+def to_int8(model: bytes) -> bytes:
+    """Weights of matrix products and embedding tables as int8; activations at run time.
+
+    Dynamic ranges are taken over the whole batch, so that batch-mates move a text's logits a
+    little: the parity of the artifact says by how much. Softmax, norms and sums stay fp32.
+    """
+    logging.getLogger().setLevel(logging.ERROR)  # onnxruntime logs advice on the root logger
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "int8.onnx"
+        quantize_dynamic(
+            onnx.load_from_string(model),
+            str(target),
+            op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+        )
+        return target.read_bytes()
