@@ -1,0 +1,43 @@
+# What people, CI and the README run. `make demo` and `make test` need nothing but Python 3.11+.
+
+PYTHON ?= python3
+# Where pip takes PyTorch from. Empty: the default index, whose Linux build brings gigabytes of CUDA
+# libraries. For the CPU build, the index URL that pytorch.org names for "CPU".
+TORCH_INDEX_URL ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: demo test lint types check coverage containers bench clean
+
+demo: $(INSTALLED)
+	$(BIN)/heed demo
+
+test: $(INSTALLED)
+	$(BIN)/pytest -q -m "not containers" --cov --cov-report=term
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+check: lint types test
+
+containers: $(INSTALLED)
+	$(BIN)/pytest -q -m containers -rs
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/batching.py artifacts/demo
+
+clean:
+	rm -rf .venv runs/demo artifacts/demo
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt \
+		$(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@

@@ -1,0 +1,113 @@
+"""The `heed` command: mounts each part's cli.py, which is imported when its command runs."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+# Command: (module, function, one line for `heed --help`), in the order in which they are used.
+COMMANDS = {
+    "demo": ("demo", "demo", "See all of it on the built-in sample."),
+    "train": ("model.cli", "train", "Train a classifier on a labelled file."),
+    "evaluate": ("export.cli", "evaluate", "Figures of a run or an artifact on labelled data."),
+    "export": ("export.cli", "export", "Write a run as an artifact that can be served."),
+    "serve": ("service.cli", "serve", "Serve an artifact over HTTP."),
+    "predict": ("export.cli", "predict", "Classify a file of texts."),
+    "loadtest": ("loadtest.cli", "loadtest", "Load a running service and report on it."),
+}
+_EXTRAS = {"model": "train", "export": "export", "service": "serve", "loadtest": "load"}
+
+
+class _LazyGroup(TyperGroup):
+    """Lists the commands without importing them."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # typer.Context is what comes
+        """Names, in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
+        """The command, imported only if it was asked for by name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, function, line = COMMANDS[cmd_name]
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        asked = cmd_name in sys.argv[1:2]
+        single.command(cmd_name)(_load(module, function) if asked else _stub(line))
+        command = typer.main.get_command(single)
+        assert isinstance(command, TyperCommand)  # noqa: S101  an app of one command is one
+        command.name = cmd_name
+        return command
+
+
+def _load(module: str, function: str) -> Callable[..., None]:
+    try:
+        command: Callable[..., None] = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(module.partition(".")[0], "dev")
+        typer.echo(f"heed: {error.name} is not installed; pip install 'heed[{extra}]'", err=True)
+        raise SystemExit(2) from None
+    return command
+
+
+def _stub(line: str) -> Callable[[], None]:
+    def stub() -> None: ...
+
+    stub.__doc__ = line
+    return stub
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"heed {version('heed')}")
+        raise typer.Exit
+
+
+@app.callback()
+def heed(
+    _: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print it."),
+    ] = False,
+) -> None:
+    """From a labelled file to a text-classification endpoint.
+
+    Example: heed train tickets.csv --out runs/tickets
+    """
+
+
+def main() -> None:
+    """Entry point: an error that the user can mend is one line and exit code 2."""
+    from service.runtime.errors import HeedError
+
+    try:
+        app()
+    except HeedError as error:
+        raise SystemExit(_complain(str(error), 2)) from None
+    except Exception as error:  # a bug of ours: short for users, whole on request
+        if os.environ.get("HEED_TRACEBACK"):
+            raise
+        line = f"unexpected {type(error).__name__}: {error} (HEED_TRACEBACK=1 shows where)"
+        raise SystemExit(_complain(line, 1)) from None
+
+
+def _complain(line: str, code: int) -> int:
+    typer.echo(f"heed: {line}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()
