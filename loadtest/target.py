@@ -1,0 +1,63 @@
+"""The service under test, seen from outside: is it there, and what does it serve."""
+
+import http.client
+import json
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
+
+from loadtest.result import Model
+
+TIMEOUT_S = 10.0
+
+
+class TargetError(Exception):
+    """The service cannot be tested; the message names the address and the reason."""
+
+
+class Target:
+    """A Heed service at a base URL."""
+
+    def __init__(self, url: str, api_key: str | None = None) -> None:
+        """Keep the address, without a trailing slash; TargetError when it is not one."""
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise TargetError(f"{url!r} is not an address such as http://127.0.0.1:8000")
+        if parts.username or parts.query or parts.fragment:
+            raise TargetError("the address must hold no password, `?` or `#`; see --api-key")
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._opener = build_opener(ProxyHandler({}))  # direct, as the load itself goes
+
+    def require_ready(self) -> None:
+        """Return when /health/ready answers 200, raise TargetError otherwise."""
+        try:
+            self._get("/health/ready")
+        except HTTPError as error:
+            with error:
+                raise TargetError(f"{error.url} answers {error.code}, not 200") from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = error.reason if isinstance(error, URLError) else error
+            raise TargetError(f"cannot reach {self.url}: {reason}") from None
+
+    def models(self) -> list[Model]:
+        """What /v1/models lists; nothing when the service has no such list or refuses it."""
+        try:
+            entries = json.loads(self._get("/v1/models"))["models"]
+            return [Model(e["name"], e["version"], e.get("manifest_sha256")) for e in entries]
+        except HTTPError as error:
+            error.close()
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+            pass
+        return []
+
+    def _get(self, path: str) -> bytes:
+        request = Request(self.url + path, headers=self._headers)  # noqa: S310 - http(s) only
+        with self._opener.open(request, timeout=TIMEOUT_S) as response:
+            body: Any = response.read()
+        return bytes(body)
