@@ -1,0 +1,1 @@
+"""Heed's own HTTP dialect: one router per file, no logic."""

@@ -1,0 +1,39 @@
+"""`/health/live`, `/health/ready`, `/metrics`: for orchestrators and Prometheus."""
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from service.api.schemas import Health, problem_responses
+from service.dependencies import MetricsDep
+from service.errors import NotReadyError
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/health/live", summary="Is the process up?")
+async def live() -> Health:
+    """200 as long as the process answers."""
+    return Health()
+
+
+@router.get(
+    "/health/ready",
+    summary="Does it take requests?",
+    responses=problem_responses(NotReadyError),
+)
+async def ready(request: Request) -> Health:
+    """200 once the model is loaded and warm, until the process is told to stop."""
+    if not request.app.state.ready:
+        raise NotReadyError("no model is loaded, or the service is shutting down")
+    return Health()
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(metrics: MetricsDep) -> Response:
+    """The Prometheus text format."""
+    return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)

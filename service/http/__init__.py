@@ -1,0 +1,1 @@
+"""What surrounds the endpoints: limits, request ids, one log line a request, problem bodies."""

@@ -1,0 +1,87 @@
+"""Every error as `application/problem+json` (RFC 9457), none with a part of the request in it."""
+
+from collections.abc import Mapping
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from service.errors import (
+    ANSWERS,
+    INTERNAL,
+    RETRY_AFTER_S,
+    Answer,
+    BodyTooLargeError,
+    FieldProblem,
+    InvalidRequestError,
+    UnavailableError,
+)
+from service.logs import RECORD_KEY, RequestRecord, frames
+from service.runtime.engine import EngineError
+
+MEDIA_TYPE = "application/problem+json"
+
+_ROUTING = {
+    404: Answer(404, "not-found", "Not found", "invalid"),
+    405: Answer(405, "method-not-allowed", "Method not allowed", "invalid"),
+}
+_DETAILS = {404: "there is nothing at this path", 405: "this path has no such method"}
+
+
+def body_of(
+    answer: Answer, detail: str, request_id: str, problems: tuple[FieldProblem, ...] = ()
+) -> dict[str, object]:
+    """The members of a problem."""
+    body: dict[str, object] = {
+        "type": f"urn:heed:problem:{answer.slug}",
+        "title": answer.title,
+        "status": answer.status,
+        "detail": detail,
+        "request_id": request_id,
+    }
+    if problems:
+        body["errors"] = [problem._asdict() for problem in problems]
+    return body
+
+
+def to_response(
+    error: Exception, record: RequestRecord, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The response to `error`; notes in `record` what becomes of it."""
+    answer, detail = _describe(error)
+    record.outcome = answer.outcome
+    if answer.status == 500:
+        record.frames = frames(error)
+    problems = error.problems if isinstance(error, InvalidRequestError) else ()
+    extra = dict(headers or {})
+    if isinstance(error, UnavailableError):
+        extra["Retry-After"] = str(RETRY_AFTER_S)
+    if isinstance(error, BodyTooLargeError):
+        extra["Connection"] = "close"  # the rest of the body will not be read
+    content = orjson.dumps(body_of(answer, detail, record.request_id, problems))
+    return Response(content, answer.status, extra, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer the errors of Heed, and those of the framework, as problems."""
+    for kind in (*ANSWERS, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _handle)
+
+
+async def _handle(request: Request, error: Exception) -> Response:
+    headers = error.headers if isinstance(error, HTTPException) else None  # Allow of a 405
+    return to_response(error, request.scope[RECORD_KEY], headers)
+
+
+def _describe(error: Exception) -> tuple[Answer, str]:
+    answer = ANSWERS.get(type(error))
+    if isinstance(error, EngineError):
+        return ANSWERS[EngineError], "the engine failed on a batch with this request"
+    if answer is not None:
+        return answer, str(error)
+    if isinstance(error, HTTPException) and error.status_code in _ROUTING:
+        return _ROUTING[error.status_code], _DETAILS[error.status_code]
+    if isinstance(error, RequestValidationError):
+        return ANSWERS[InvalidRequestError], "a parameter of the request is not valid"
+    return INTERNAL, "an unexpected error; the log has it under this request_id"

@@ -1,0 +1,138 @@
+"""Models, probes, metrics and OpenAPI."""
+
+import hashlib
+
+import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.app import create_app
+from service.settings import Settings
+from tests.artifacts import LABELS, MAX_LENGTH
+
+
+def client_of(app: FastAPI) -> AsyncClient:
+    """Calls `app` in process; its lifespan is not entered."""
+    return AsyncClient(transport=ASGITransport(app), base_url="http://heed")
+
+
+async def test_models_says_what_is_served(serve, tiny_artifact):
+    """With the hash of the manifest, so that a deployment can be checked."""
+    async with serve() as client:
+        (model,) = (await client.get("/v1/models")).json()["models"]
+    digest = hashlib.sha256((tiny_artifact / "manifest.json").read_bytes()).hexdigest()
+    assert model == {
+        "name": "tiny",
+        "version": "1",
+        "labels": list(LABELS),
+        "max_length": MAX_LENGTH,
+        "precision": "fp32",
+        "manifest_sha256": digest,
+        "execution_provider": "cpu",
+        "metrics": {"validation": {"accuracy": 0.5, "macro_f1": 0.4}},
+    }
+
+
+async def test_before_the_model_is_loaded_it_lives_but_is_not_ready(settings):
+    """And what needs a model is a 503 problem."""
+    async with client_of(create_app(settings)) as client:
+        assert (await client.get("/health/live")).status_code == 200
+        assert (await client.get("/metrics")).status_code == 200
+        for method, path in [
+            ("GET", "/health/ready"),
+            ("GET", "/v1/models"),
+            ("POST", "/v1/classify"),
+        ]:
+            answer = await client.request(method, path, json={"inputs": "a"})
+            assert answer.status_code == 503
+            assert answer.json()["type"] == "urn:heed:problem:not-ready"
+            assert answer.headers["retry-after"]
+
+
+async def test_ready_turns_503_when_the_process_is_told_to_stop(serve):
+    """Live stays 200, and what is accepted is still answered."""
+    async with serve() as client:
+        assert (await client.get("/health/ready")).json() == {"status": "ok"}
+        client.app.state.ready = False
+        assert (await client.get("/health/ready")).status_code == 503
+        assert (await client.get("/health/live")).status_code == 200
+        assert (await client.post("/v1/classify", json={"inputs": "a"})).status_code == 200
+
+
+async def test_the_engine_is_warm_before_the_service_is_ready(serve, fake_engine):
+    """The first request pays for nothing."""
+    async with serve(fake_engine):
+        assert fake_engine.warm_ups == 1
+
+
+async def test_two_apps_in_one_process_share_nothing(settings):
+    """Each has its own metrics and its own model."""
+    first, second = create_app(settings), create_app(settings)
+    async with first.router.lifespan_context(first), second.router.lifespan_context(second):
+        async with client_of(first) as client:
+            await client.post("/v1/classify", json={"inputs": "a"})
+        async with client_of(second) as client:
+            assert 'outcome="ok"} 0.0' in (await client.get("/metrics")).text
+
+
+async def test_metrics_count_each_request_to_classify_once(serve, fake_engine):
+    """Received is the sum of outcomes; durations, waits and batches are there."""
+    async with serve(fake_engine, max_body_bytes=20_000) as client:
+        await client.post("/v1/classify", json={"inputs": ["a", "b c"]})
+        await client.post("/v1/classify", json={"inputs": []})
+        await client.post("/v1/classify", content=b"x" * 20_001)
+        await client.get("/v1/classify")
+        await client.get("/health/ready")
+        fake_engine.error = ValueError("broken")
+        await client.post("/v1/classify", json={"inputs": "a"})
+        page = (await client.get("/metrics")).text
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+    assert samples["heed_requests_total", "ok"] == 1
+    assert samples["heed_requests_total", "invalid"] == 3
+    assert samples["heed_requests_total", "engine_error"] == 1
+    assert samples["heed_request_duration_seconds_count",] == 5
+    assert samples["heed_queue_wait_seconds_count",] == 2
+    assert samples["heed_tokenize_seconds_count",] == 2
+    assert samples["heed_engine_duration_seconds_count", "cpu"] == 1
+    assert samples["heed_batch_size_sum",] == 2
+    assert samples["heed_in_flight_requests",] == 1  # the scrape itself
+    assert samples["heed_queue_depth",] == 0
+    assert samples["process_resident_memory_bytes",] > 0
+    assert "heed_build_info{" in page
+    assert "_created" not in page
+
+
+async def test_openapi_documents_every_answer_with_an_example(serve):
+    """Each status that the route gives, as problem+json, and both forms of the request."""
+    async with serve() as client:
+        document = (await client.get("/openapi.json")).json()
+        page = await client.get("/docs")
+    assert page.status_code == 200
+    classify = document["paths"]["/v1/classify"]["post"]
+    assert set(classify["responses"]) == {
+        *("200", "400", "404", "413", "415", "422", "500", "503", "504")
+    }
+    for status, response in classify["responses"].items():
+        if status != "200":
+            (media,) = response["content"].items()
+            assert media[0] == "application/problem+json"
+            for example in media[1]["examples"].values():
+                assert example["value"]["status"] == int(status)
+    body = classify["requestBody"]["content"]["application/json"]["schema"]
+    assert len(body["examples"]) == 2
+    assert document["components"]["schemas"]["ClassifyResponse"]["examples"]
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/redoc"])
+async def test_docs_can_be_switched_off(tiny_artifact, path):
+    """Then there is nothing at their paths."""
+    app = create_app(Settings(model=tiny_artifact, docs_enabled=False))
+    async with client_of(app) as client:
+        answer = await client.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["type"] == "urn:heed:problem:not-found"

@@ -1,0 +1,90 @@
+"""Token weights to word weights: numbers checked by hand, and what holds for any text."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.runtime.explain import explain, words
+from service.runtime.tokenizer import Tokenizer
+from tests.artifacts import MAX_LENGTH, train_tokenizer
+
+TOKENIZER = Tokenizer(train_tokenizer(), MAX_LENGTH)
+
+
+def cut(text: str) -> list[str]:
+    """The words themselves."""
+    return [text[start:end] for start, end in words(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I can't pay, sorry!", ["I", "can't", "pay", ",", "sorry", "!"]),
+        ("l\u2019état 3,5", ["l\u2019état", "3", ",", "5"]),
+        ("我的卡 card", ["我", "的", "卡", "card"]),
+        ("أين بطاقتي؟", ["أين", "بطاقتي", "؟"]),
+        ("ok 👍🏽 👨‍👩‍👧", ["ok", "👍🏽", "👨‍👩‍👧"]),
+        ("e\u0301te\u0301", ["e\u0301te\u0301"]),
+        ("ก็ไม่", ["ก็", "ไ", "ม่"]),
+        ("  ", []),
+    ],
+)
+def test_words_of_every_script(text, expected):
+    """Runs of letters; single characters where no spaces are written; everything visible."""
+    assert cut(text) == expected
+
+
+def test_weights_of_the_tokens_of_a_word_add_up():
+    """Two tokens in one word, one in the other."""
+    result = explain("lost card", [(0, 2), (2, 4), (4, 9)], [0.2, 0.3, 0.5])
+    assert [(word.text, pytest.approx(word.weight)) for word in result] == [
+        ("lost", 0.5),
+        ("card", 0.5),
+    ]
+
+
+def test_token_over_several_words_is_shared_out_by_characters():
+    """`a,` of one token: half each; three of four characters are worth three quarters."""
+    assert [w.weight for w in explain("a,", [(0, 2)], [1.0])] == [0.5, 0.5]
+    assert [w.weight for w in explain("abc!", [(0, 4)], [1.0])] == [0.75, 0.25]
+
+
+def test_truncated_words_are_listed_with_weight_zero():
+    """The rest still sums to 1."""
+    result = explain("one two three", [(0, 3)], [0.4])
+    assert [(word.text, word.weight) for word in result] == [("one", 1.0), ("two", 0), ("three", 0)]
+
+
+def test_weight_on_nothing_visible_is_even_over_the_words():
+    """If only blanks got weight, no word counted more than another."""
+    assert [word.weight for word in explain("a b", [(1, 2)], [1.0])] == [0.5, 0.5]
+
+
+def test_text_without_words_has_no_weights():
+    """There is nothing to list."""
+    assert explain(" ", [(0, 1)], [1.0]) == []
+
+
+@given(st.text(max_size=60))
+def test_words_never_overlap_and_cover_everything_visible(text):
+    """In order; what lies between is white space."""
+    end_before = 0
+    for start, end in words(text):
+        assert end_before <= start < end <= len(text)
+        assert not text[end_before:start].strip()
+        end_before = end
+    assert not text[end_before:].strip()
+
+
+@given(st.text(max_size=60), st.data())
+def test_weights_sum_to_one_and_spans_cut_the_text(text, data):
+    """With the spans of a real tokenizer and any weights."""
+    spans = TOKENIZER.spans(text)
+    share = st.floats(0.0, 1.0, allow_subnormal=False)
+    weights = data.draw(st.lists(share, min_size=len(spans), max_size=len(spans)))
+    result = explain(text, spans, weights)
+    assert [word.text for word in result] == cut(text)
+    assert all(text[word.start : word.end] == word.text for word in result)
+    assert all(word.weight >= 0.0 for word in result)
+    if result:
+        assert sum(word.weight for word in result) == pytest.approx(1.0)

@@ -1,0 +1,45 @@
+"""Settings: documented, checked, and refused in one line."""
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings, explain_invalid
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_says_what_it_is(name):
+    """The table in the README is made of this."""
+    field = Settings.model_fields[name]
+    assert field.description
+    assert field.description.endswith(".")
+    assert field.is_required() == (name == "model")
+
+
+def test_environment_sets_and_arguments_win(monkeypatch, tmp_path):
+    """`HEED_` and the name."""
+    monkeypatch.setenv("HEED_MODEL", str(tmp_path))
+    monkeypatch.setenv("HEED_PORT", "9000")
+    monkeypatch.setenv("HEED_MAX_BATCH_SIZE", "8")
+    settings = Settings(port=9001)
+    assert (settings.model, settings.port, settings.max_batch_size) == (tmp_path, 9001, 8)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"model": None}, "HEED_MODEL: "),
+        ({"port": 70_000}, "HEED_PORT: Input should be less than or equal to 65535"),
+        ({"max_batch_size": 0}, "HEED_MAX_BATCH_SIZE: "),
+        ({"execution_provider": "abacus"}, "HEED_EXECUTION_PROVIDER: Input should be 'auto'"),
+        ({"max_queue_size": 10}, "max_queue_size (10) is below max_texts_per_request (64)"),
+        ({"max_body_bytes": 10}, "max_body_bytes (10) is below max_text_chars (20000)"),
+        ({"shutdown_grace_s": 1}, "shutdown_grace_s (1) is below request_timeout_s (10)"),
+    ],
+)
+def test_bad_value_or_combination_is_refused_in_one_line(given, reason):
+    """Which setting, and why."""
+    with pytest.raises(ValidationError) as caught:
+        Settings(**({"model": "artifact"} | given))
+    line = explain_invalid(caught.value)
+    assert reason in line
+    assert "\n" not in line
