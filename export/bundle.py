@@ -12,8 +12,8 @@ from export.parity import check_parity
 from export.quantize import to_int8
 from export.to_onnx import OPSET, to_onnx
 from model.checkpoint import Checkpoint, load_checkpoint
+from model.parts import read_part
 from model.provenance import git_commit, library_versions
-from model.run import read_part
 from service.runtime.artifact import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -106,5 +106,5 @@ def _measure(folder: Path, run: Path, checkpoint: Checkpoint, manifest: Manifest
     for part in ("validation", "test"):
         if part in checkpoint.metrics:
             figures = artifact_metrics(predictor, read_part(run, part))
-            metrics[part] = {key: figures[key] for key in _FIGURES}
+            metrics[part] = {key: figures[key] for key in _FIGURES if figures[key] is not None}
     return replace(manifest, parity=parity, metrics=metrics)

@@ -34,16 +34,17 @@ def evaluate(
     rows = read_labelled(data, Columns(tuple(text_column), label_column, delimiter, header))
     figures = measure(source, rows)
     if json_file:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", "utf-8")
     table = Table("label", "precision", "recall", "F1", "rows", box=None, pad_edge=False)
     for label, row in figures["per_class"].items():
         percents = [f"{100 * row[key]:.1f}" for key in ("precision", "recall", "f1")]
         table.add_row(label, *percents, f"{row['support']:,}")
-    console = Console()
+    console = Console(markup=False, soft_wrap=True)  # a label may look like markup: [/b]
     console.print(table)
     console.print(
         f"accuracy {100 * figures['accuracy']:.2f} %, macro-F1 {100 * figures['macro_f1']:.2f} %, "
-        f"ECE {100 * figures['ece']:.2f} %, NLL {figures['nll']:.4f}, n = {figures['n']:,}",
+        f"ECE {100 * figures['ece']:.2f} %, n = {figures['n']:,}",
         highlight=False,
     )
     if figures["unseen_labels"]:
@@ -94,7 +95,7 @@ def predict(
     from service.runtime.predictor import Predictor
 
     columns = Columns(tuple(text_column), None, delimiter, header)
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     bar = Progress(
         SpinnerColumn(),
         MofNCompleteColumn(),

@@ -94,7 +94,8 @@ def _writer(out: str) -> Iterator[Write]:
     except OSError as error:
         raise ExportError(f"{out}: cannot be written ({error.strerror})") from None
     finally:
-        partial.unlink(missing_ok=True)
+        if partial.exists():
+            partial.unlink()
 
 
 @contextmanager
@@ -141,11 +142,18 @@ def _parquet_file(path: Path) -> Iterator[Write]:
 
     writers: list[pq.ParquetWriter] = []
 
+    def typed(field: pa.Field) -> pa.Field:
+        """A type for a column in which the first batch holds nothing."""
+        if not pa.types.is_null(field.type):
+            return field
+        number = field.name == "score" or field.name.startswith("p_")
+        return field.with_type(pa.float64() if number else pa.string())
+
     def write(table: Table) -> None:
         try:
             if not writers:
-                first = pa.table(table)
-                writers.append(pq.ParquetWriter(path, first.schema))
+                schema = pa.schema([typed(field) for field in pa.table(table).schema])
+                writers.append(pq.ParquetWriter(path, schema))
             schema = writers[0].schema
             _same_columns(schema.names, table)
             writers[0].write_table(pa.table(table, schema=schema))

@@ -80,10 +80,25 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{folder} did not finish; continue it with heed train --resume")
     run = Run.read(folder)
     network = run.build().eval()
-    network.load_state_dict(load_tensors(folder / WEIGHTS_FILE)[0])
-    model = (folder / TOKENIZER_FILE).read_bytes()
-    tokenizer = Tokenizer(model, run.config.network.max_length)
+    weights = folder / WEIGHTS_FILE
+    try:
+        network.load_state_dict(load_tensors(weights)[0])
+    except RuntimeError:
+        raise CheckpointError(f"{weights} does not fit the sizes in {RUN_FILE}") from None
+    model, tokenizer = read_tokenizer(folder, run.config.network.max_length)
+    if tokenizer.vocab_size != run.vocab_size:
+        raise CheckpointError(f"{folder / TOKENIZER_FILE} is not the tokenizer of this run")
     return Checkpoint(run, network, tokenizer, model, read_json(folder / METRICS_FILE))
+
+
+def read_tokenizer(folder: Path, max_length: int) -> tuple[bytes, Tokenizer]:
+    """The tokenizer file of a run; raises `CheckpointError`."""
+    path = folder / TOKENIZER_FILE
+    try:
+        model = path.read_bytes()
+        return model, Tokenizer(model, max_length)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -121,4 +136,6 @@ def read_json(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds no JSON object")
     return content

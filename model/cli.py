@@ -59,17 +59,24 @@ def train(
     """
     from model.config import load_config  # `heed train --help` without torch
     from model.lines import Columns
-    from model.run import Request, run_training
+    from model.parts import Request
+    from model.run import run_training
+    from model.state import STATE_FILE
 
     settings = load_config(preset, config, seed=seed, epochs=epochs)
     columns = Columns(tuple(text_column), label_column, delimiter, header)
     request = Request(train_source, out, valid, test, columns, settings, resume, overwrite)
-    console = Console(stderr=True)
+    console = Console(
+        stderr=True, markup=False, soft_wrap=True
+    )  # a label may look like markup: [/b]
     with RunDisplay(console) as display:
         try:
             metrics = run_training(request, display)
         except KeyboardInterrupt:
-            console.print(f"stopped; the same command with --resume goes on in {out}")
+            if (out / STATE_FILE).exists():
+                console.print(f"stopped; the same command with --resume goes on in {out}")
+            else:
+                console.print("stopped before anything was saved; start again with --overwrite")
             raise typer.Exit(130) from None
     training = metrics["training"]
     console.print(
@@ -118,7 +125,7 @@ class RunDisplay:
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        self.console.print(line, highlight=False, soft_wrap=True)
+        self.console.print(line, highlight=False)
 
     def started(self, epoch: int, rows: int) -> None:
         """A new bar."""

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from service.runtime.errors import HeedError
 
@@ -40,10 +40,19 @@ class NetworkConfig(_Section):
     max_length: int = Field(256, ge=4, description="tokens; longer texts are cut")
     bigram_buckets: int = Field(65_536, ge=1)
     bigram_size: int = Field(32, ge=1)
+    wide_size: int = Field(1_048_576, ge=1, description="numbers in the wide table of pairs")
     kernel_size: int = Field(3, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     embedding_dropout: float = Field(0.2, ge=0, lt=1)
     head_dropout: float = Field(0.3, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "NetworkConfig":
+        if self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}"
+            )
+        return self
 
 
 class TrainingConfig(_Section):
@@ -119,6 +128,9 @@ def _read(path: Path) -> dict[str, Any]:
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(below.get(key), dict)
-        merged[key] = _merge(below[key], value) if both else value
+        old = below.get(key, {})
+        if isinstance(value, dict):  # no section covers up a wrong value below it
+            merged[key] = _merge(old, value) if isinstance(old, dict) else old
+        else:
+            merged[key] = value
     return merged

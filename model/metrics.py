@@ -21,9 +21,9 @@ def classification_metrics(
         names: the C labels in the order of the columns.
 
     Returns:
-        `n`, `accuracy`, `macro_f1` (mean over the labels that occur in truth or prediction),
-        `ece`, `nll` (over the rows with a known label) and `per_class`: precision, recall, f1,
-        support.
+        `n`, `accuracy`, `macro_f1` (mean over the labels that occur in truth or prediction), `ece`,
+        `nll` (over the rows with a known label; None if there is none) and `per_class`: precision,
+        recall, f1, support.
     """
     predicted = [names[label_id] for label_id in probabilities.argmax(axis=1)]
     correct = np.array([a == b for a, b in zip(predicted, truth, strict=True)], dtype=np.float64)
@@ -59,11 +59,11 @@ def expected_calibration_error(
 
 def _negative_log_likelihood(
     probabilities: npt.NDArray[np.float32], truth: Sequence[str], names: Sequence[str]
-) -> float:
+) -> float | None:
     label_ids = {name: label_id for label_id, name in enumerate(names)}
     known = [(row, label_ids[label]) for row, label in enumerate(truth) if label in label_ids]
     if not known:
-        return float("inf")
+        return None
     rows, columns = zip(*known, strict=True)
     likelihoods = probabilities[list(rows), list(columns)].astype(np.float64)
     return float(-np.log(np.maximum(likelihoods, 1e-12)).mean())

@@ -1,10 +1,8 @@
 """From labelled files to a finished run directory."""
 
-import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, Protocol, TextIO
 
 import structlog
@@ -19,21 +17,14 @@ from model.checkpoint import (
     CheckpointError,
     Run,
     load_tensors,
+    read_tokenizer,
     write_json,
 )
-from model.config import Config
-from model.data import (
-    LabelledTexts,
-    check_known,
-    hold_out,
-    label_names,
-    read_labelled,
-    unseen_labels,
-    warnings_for,
-)
+from model.data import unseen_labels, warnings_for
 from model.inference import network_logits
-from model.lines import Columns, DataError
 from model.metrics import classification_metrics
+from model.network import Network
+from model.parts import PARTS, Data, Request, read_data, write_parts
 from model.provenance import fingerprint, git_commit, library_versions
 from model.report import draw_curves
 from model.state import STATE_FILE, TrainingState
@@ -43,33 +34,8 @@ from service.runtime.cpu import cpu_quota
 from service.runtime.postprocess import softmax
 from service.runtime.tokenizer import Tokenizer
 
-PARTS = ("validation", "test")  # kept as PART.jsonl: what export measures the artifact on
 CURVES_FILE = "curves.png"
 LOG_FILE = "log.jsonl"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `heed train` was asked for."""
-
-    train: str
-    out: Path
-    valid: str | None
-    test: str | None
-    columns: Columns
-    config: Config
-    resume: bool = False
-    overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class Data:
-    """The parts of a run's data and their labels, sorted."""
-
-    train: LabelledTexts
-    valid: LabelledTexts
-    test: LabelledTexts | None
-    labels: tuple[str, ...]
 
 
 class Display(Listener, Protocol):
@@ -86,8 +52,9 @@ def run_training(request: Request, display: Display) -> dict[str, Any]:
         DataError: the files cannot be used.
         CheckpointError: the folder holds another run, or none to resume.
     """
-    _prepare_folder(request)
+    _check_folder(request)
     data = read_data(request)
+    _prepare_folder(request)
     torch.set_num_threads(cpu_quota())
     torch.manual_seed(request.config.training.seed)
     with (request.out / LOG_FILE).open("a", encoding="utf-8") as file:
@@ -100,7 +67,11 @@ def run_training(request: Request, display: Display) -> dict[str, Any]:
         named = [data.train, data.valid]
         encoded = [encode(part.texts, part.labels, data.labels, tokenizer) for part in named]
         train(state, (encoded[0], encoded[1]), request.config.training, request.out, log)
-        metrics = _evaluate(request, data, tokenizer, run)
+        weights, best = load_tensors(request.out / WEIGHTS_FILE)
+        network = run.build()
+        network.load_state_dict(weights)
+        metrics = _evaluate(network, data, tokenizer)
+        metrics["training"] = {"best_epoch": best["epoch"]}
         metrics["training"] |= _summary(state, request.config.training.batch_size)
         log.event("done", **metrics)
     write_json(request.out / METRICS_FILE, metrics)
@@ -138,53 +109,27 @@ class _Log:
         self._display.validated(record)
 
 
-def read_data(request: Request) -> Data:
-    """The parts of the data; without a validation file a stratified part of train is held out."""
-    training = request.config.training
-    train_part = read_labelled(request.train, request.columns)
-    labels = tuple(label_names(train_part))
-    if request.valid:
-        valid = read_labelled(request.valid, request.columns)
-        check_known(valid, labels)
-    else:
-        fraction = min(training.validation_fraction, training.max_validation_rows / len(train_part))
-        train_part, valid = hold_out(train_part, fraction, training.seed)
-        if not len(valid):
-            raise DataError(f"{request.train}: too few rows to hold some out; pass --valid")
-    test = read_labelled(request.test, request.columns) if request.test else None
-    return Data(train_part, valid, test, labels)
-
-
-def read_part(folder: Path, part: str) -> LabelledTexts:
-    """The validation or test rows of a run, as they were when it was trained."""
-    path = folder / f"{part}.jsonl"
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return LabelledTexts([r["text"] for r in rows], [r["label"] for r in rows], str(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
-
-
-def _write_parts(folder: Path, data: Data) -> None:
-    for part, rows in zip(PARTS, (data.valid, data.test), strict=True):
-        if rows:
-            pairs = zip(rows.texts, rows.labels, strict=True)
-            lines = [json.dumps({"text": text, "label": label}) for text, label in pairs]
-            (folder / f"{part}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _prepare_folder(request: Request) -> None:
-    exists = (request.out / RUN_FILE).exists()
+def _check_folder(request: Request) -> None:
+    """Refuse before anything is read; changes nothing."""
+    if request.resume and request.overwrite:
+        raise CheckpointError("--resume goes on with a run, --overwrite replaces it: choose one")
     if request.resume and not (request.out / STATE_FILE).exists():
         reason = "is finished" if (request.out / METRICS_FILE).exists() else "holds no state"
         raise CheckpointError(f"{request.out} {reason}: nothing to resume")
-    if exists and not (request.resume or request.overwrite):
+    if (request.out / RUN_FILE).exists() and not (request.resume or request.overwrite):
         raise CheckpointError(
             f"{request.out} holds a run already; choose another --out, or --resume, or --overwrite"
         )
-    if exists and request.overwrite:
-        shutil.rmtree(request.out)
-    request.out.mkdir(parents=True, exist_ok=True)
+
+
+def _prepare_folder(request: Request) -> None:
+    """Make the folder, without the run that is to be replaced."""
+    try:
+        if request.overwrite and (request.out / RUN_FILE).exists():
+            shutil.rmtree(request.out)
+        request.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{request.out} cannot be used: {error.strerror}") from None
 
 
 def _describe(request: Request, data: Data) -> tuple[Tokenizer, Run]:
@@ -194,8 +139,7 @@ def _describe(request: Request, data: Data) -> tuple[Tokenizer, Run]:
         (out / TOKENIZER_FILE).write_bytes(
             train_tokenizer(data.train.texts, request.config.tokenizer)
         )
-    model = (out / TOKENIZER_FILE).read_bytes()
-    tokenizer = Tokenizer(model, request.config.network.max_length)
+    _, tokenizer = read_tokenizer(out, request.config.network.max_length)
     parts = (data.train, data.valid, *([data.test] if data.test else []))
     described = {
         "sources": [part.source for part in parts],
@@ -218,7 +162,7 @@ def _describe(request: Request, data: Data) -> tuple[Tokenizer, Run]:
         if before.data["fingerprints"] != run.data["fingerprints"]:
             raise CheckpointError(f"{out} was started on other data; give the same files to resume")
         return tokenizer, before
-    _write_parts(out, data)
+    write_parts(out, data)
     run.write(out)
     return tokenizer, run
 
@@ -231,11 +175,8 @@ def _start_state(request: Request, run: Run) -> TrainingState:
     return state
 
 
-def _evaluate(request: Request, data: Data, tokenizer: Tokenizer, run: Run) -> dict[str, Any]:
-    """Figures of the best weights on validation and, looked at only now, on test."""
-    network = run.build()
-    weights, best = load_tensors(request.out / WEIGHTS_FILE)
-    network.load_state_dict(weights)
+def _evaluate(network: Network, data: Data, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Figures of the network on validation and, looked at only now, on test."""
     metrics: dict[str, Any] = {}
     for name, part in zip(PARTS, (data.valid, data.test), strict=True):
         if part:
@@ -243,7 +184,7 @@ def _evaluate(request: Request, data: Data, tokenizer: Tokenizer, run: Run) -> d
             probabilities = softmax(network_logits(network, rows))
             metrics[name] = classification_metrics(probabilities, part.labels, data.labels)
             metrics[name]["unseen_labels"] = unseen_labels(part, data.labels)
-    return metrics | {"training": {"best_epoch": best["epoch"]}}
+    return metrics
 
 
 def _summary(state: TrainingState, batch_size: int) -> dict[str, Any]:

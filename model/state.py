@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.checkpoint import load_tensors, save_tensors
+from model.checkpoint import CheckpointError, load_tensors, save_tensors
 from model.config import TrainingConfig
 from model.network import Network
 
@@ -62,6 +62,12 @@ class TrainingState:
     def load(self, path: Path) -> None:
         """Continue from `save`; raises `CheckpointError`."""
         tensors, progress = load_tensors(path)
+        try:
+            self._restore(tensors, progress)
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            raise CheckpointError(f"{path} does not fit this run") from None
+
+    def _restore(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
         torch.set_rng_state(tensors.pop("random.cpu"))
         cuda = tensors.pop("random.cuda", None)
         if cuda is not None and torch.cuda.is_available():

@@ -9,6 +9,8 @@ import sentencepiece
 from model.config import TokenizerConfig
 from service.runtime.artifact import PAD_TOKEN_ID, UNKNOWN_TOKEN_ID
 
+_NORMALIZATION = "nmt_nfkc_cf"
+
 
 def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> bytes:
     """A SentencePiece Unigram model (Kudo 2018) of the training texts, any script.
@@ -27,7 +29,8 @@ def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> bytes:
     alphabet = Counter("".join(lines))
     wanted = max(500, 2 * len(alphabet), int(alphabet.total() / config.characters_per_id))
     vocab_size = min(config.vocab_size, wanted)
-    common = sum(count for _, count in alphabet.most_common(vocab_size // 2))
+    if len(alphabet) > vocab_size // 2:
+        lines = _without_rare_characters(lines, vocab_size // 2)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
@@ -35,8 +38,8 @@ def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> bytes:
         model_type="unigram",
         vocab_size=vocab_size,
         hard_vocab_limit=False,  # fewer pieces than asked for is fine on small data
-        character_coverage=min(0.9999, common / alphabet.total()),
-        normalization_rule_name="nmt_nfkc_cf",
+        character_coverage=0.9999,
+        normalization_rule_name=_NORMALIZATION,
         max_sentence_length=1_000_000,
         pad_id=PAD_TOKEN_ID,
         unk_id=UNKNOWN_TOKEN_ID,
@@ -46,3 +49,14 @@ def train_tokenizer(texts: Sequence[str], config: TokenizerConfig) -> bytes:
         minloglevel=2,
     )
     return model.getvalue()
+
+
+def _without_rare_characters(lines: Sequence[str], limit: int) -> list[str]:
+    """Normalised lines of the `limit` most frequent characters; the others become spaces.
+
+    SentencePiece refuses to leave out more than 2 % of the characters by itself.
+    """
+    normalizer = sentencepiece.SentencePieceNormalizer(rule_name=_NORMALIZATION)
+    normalized = [normalizer.normalize(line) for line in lines]
+    common = {character for character, _ in Counter("".join(normalized)).most_common(limit)}
+    return ["".join(c if c in common else " " for c in line) for line in normalized]

@@ -10,14 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from model.batches import EncodedTexts, training_batches
+from model.calibrate import fit_temperature
 from model.checkpoint import WEIGHTS_FILE, save_tensors
 from model.config import TrainingConfig
 from model.inference import network_logits
 from model.state import STATE_FILE, TrainingState
 from service.runtime.artifact import UNKNOWN_TOKEN_ID
+from service.runtime.errors import HeedError
 from service.runtime.tokenizer import pad
 
 _MIN_HORIZON, _MAX_HORIZON = 10, 1_000  # steps that the average of the weights looks back
+
+
+class TrainingError(HeedError):
+    """Training cannot go on; the message says what to change."""
 
 
 class Listener(Protocol):
@@ -115,17 +121,26 @@ def _step(
 
 
 def _end_epoch(state: TrainingState, valid: EncodedTexts, steps: int) -> dict[str, float]:
-    """Validate the averaged weights and move the progress to the next epoch."""
-    progress = state.progress
-    logits = torch.from_numpy(network_logits(state.average, valid.rows))  # (N, C)
+    """Calibrate and validate the averaged weights, move the progress to the next epoch."""
+    progress, average = state.progress, state.average
+    average.temperature.fill_(1.0)
+    logits = network_logits(average, valid.rows)  # (N, C)
+    # Before the comparison: an epoch is not worse for being too sure, that is mended in any case.
+    average.temperature.fill_(fit_temperature(logits, valid.label_ids))
+    calibrated = torch.from_numpy(logits) / average.temperature.item()
     targets = torch.from_numpy(valid.label_ids)
-    nll = float(nn.functional.cross_entropy(logits, targets))
+    nll = float(nn.functional.cross_entropy(calibrated, targets))
+    if not math.isfinite(nll):
+        raise TrainingError(
+            f"training diverged in epoch {progress.epoch + 1}: validation NLL is {nll}; try a "
+            "lower [training] learning_rate"
+        )
     record = {
         "epoch": progress.epoch + 1,
         "step": progress.step,
         "train_loss": progress.loss_sum / steps,
         "valid_nll": nll,
-        "valid_accuracy": float((logits.argmax(dim=1) == targets).float().mean()),
+        "valid_accuracy": float((calibrated.argmax(dim=1) == targets).float().mean()),
         "train_s": round(progress.train_s + progress.epoch_s, 2),
     }
     improved = nll < progress.best_nll

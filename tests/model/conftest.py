@@ -1,10 +1,18 @@
 """Fixtures of training."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import runs
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """See `runs.one_thread`."""
+    with runs.one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -131,4 +131,6 @@ def test_many_rows_need_fewer_epochs(rows, epochs):
 
 def test_epochs_asked_for_are_the_epochs():
     """Whatever the number of rows."""
-    assert TrainingConfig(epochs=2).epochs_for(10) == TrainingConfig(epochs=2).epochs_for(10**7) == 2
+    assert (
+        TrainingConfig(epochs=2).epochs_for(10) == TrainingConfig(epochs=2).epochs_for(10**7) == 2
+    )

@@ -17,6 +17,7 @@ TEXTS = {
     "thai": ["บัตรของฉันอยู่ที่ไหน", "ฉันต้องการเงินคืน"],
     "mixed": ["my card 我的卡 بطاقتي 😀", "where is it? 在哪里 أين 🤷", "ÄÖÜ straße №5 ½"],
 }
+ALL_TEXTS = [text for texts in TEXTS.values() for text in texts]
 
 
 def trained(texts: list[str], config: TokenizerConfig = CONFIG, max_length: int = 64) -> Tokenizer:
@@ -35,10 +36,9 @@ def test_every_script_is_learned(script):
 
 def test_scripts_together_are_learned():
     """One vocabulary for all of them, in which each text stays itself."""
-    texts = sum(TEXTS.values(), [])
-    tokenizer = trained(texts * 5)
-    encoded = [tuple(tokenizer.encode(text).input_ids) for text in texts]
-    assert len(set(encoded)) == len(texts)
+    tokenizer = trained(ALL_TEXTS * 5)
+    encoded = [tuple(tokenizer.encode(text).input_ids) for text in ALL_TEXTS]
+    assert len(set(encoded)) == len(ALL_TEXTS)
     assert all(ids.count(UNKNOWN_TOKEN_ID) < len(ids) / 4 for ids in encoded)
 
 
@@ -71,8 +71,8 @@ def test_small_data_does_not_fail(texts):
 
 def test_same_texts_same_bytes():
     """The tokenizer is a part of what the seed must decide."""
-    texts = sum(TEXTS.values(), []) * 3
-    assert train_tokenizer(texts, CONFIG) == train_tokenizer(texts, CONFIG)
+    first, second = (train_tokenizer(ALL_TEXTS * 3, CONFIG) for _ in range(2))
+    assert first == second
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)

@@ -1,0 +1,175 @@
+"""What every command has in common: an example in its help, and errors that are one line."""
+
+import time
+
+import pytest
+
+from heed import COMMANDS
+from tests.runs import heed, heed_here, invented, write_rows, write_settings
+
+
+def refused(*arguments) -> str:
+    """The one line on stderr of a command that ends with exit code 2."""
+    done = heed_here(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("heed: ")
+    return line.removeprefix("heed: ")
+
+
+@pytest.fixture
+def rows(tmp_path) -> str:
+    """A labelled file."""
+    return write_rows(tmp_path / "rows.jsonl", invented(30, seed=1))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command):
+    """That of the command itself, to be copied."""
+    done = heed_here(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: heed {command}" in " ".join(done.stdout.split())
+    assert done.stderr == ""
+
+
+def test_help_lists_every_command_with_a_line():
+    """In a process of its own, well within the time that a person waits."""
+    started = time.monotonic()
+    done = heed("--help")
+    assert time.monotonic() - started < 5
+    assert done.returncode == 0
+    for command, (_, _, line) in COMMANDS.items():
+        assert f"{command} {line}" in " ".join(done.stdout.split())
+
+
+def test_version_is_printed():
+    """As `heed X.Y.Z`."""
+    done = heed_here("--version")
+    assert (done.returncode, done.stdout.split()[0]) == (0, "heed")
+
+
+def test_no_command_shows_the_help():
+    """There is nothing else to do."""
+    done = heed_here()
+    assert "Example: heed train" in done.stdout + done.stderr
+
+
+def test_unknown_command_is_exit_code_2():
+    """And no traceback."""
+    done = heed_here("trian")
+    assert done.returncode == 2
+    assert "No such command 'trian'" in done.stderr
+
+
+def test_missing_file_is_named(tmp_path):
+    """Of each command that reads rows."""
+    assert refused("train", "none.csv", "--out", tmp_path / "run") == "none.csv: file not found"
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_file_to_evaluate_or_predict_is_named(fp32, tmp_path):
+    """An artifact is there, the rows are not."""
+    assert refused("evaluate", fp32, "none.csv") == "none.csv: file not found"
+    out = tmp_path / "out.csv"
+    arguments = ("predict", "--model", fp32, "none.csv", "--out", out)
+    assert heed_here(*arguments).stderr.strip().splitlines()[-1] == "heed: none.csv: file not found"
+    assert not out.exists()
+
+
+def test_missing_column_lists_those_found(tmp_path, rows):
+    """So that the option is right the second time."""
+    arguments = ("train", rows, "--out", tmp_path / "run", "--text-column", "body")
+    assert refused(*arguments) == f"{rows}: no column 'body'; columns found: 'text', 'label'"
+
+
+def test_bad_preset_lists_the_known(tmp_path, rows):
+    """Before torch is imported."""
+    line = refused("train", rows, "--out", tmp_path / "run", "--preset", "huge")
+    assert line == "unknown preset 'huge', expected one of base, small, tiny"
+
+
+def test_bad_setting_names_file_and_key(tmp_path, rows):
+    """Of a file given with --config."""
+    config = tmp_path / "own.toml"
+    config.write_text("[training]\nepoch = 3\n")
+    line = refused("train", rows, "--out", tmp_path / "run", "--config", config)
+    assert line.startswith(f"{config}: training.epoch: ")
+
+
+@pytest.mark.parametrize("command", ["export", "evaluate"])
+def test_what_is_no_run_is_refused(tmp_path, rows, command):
+    """An empty folder is neither a run nor an artifact."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    rest = ("--out", tmp_path / "out") if command == "export" else (rows,)
+    assert str(folder) in refused(command, folder, *rest)
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_is_no_artifact(trained_run, tmp_path, rows):
+    """The message names what was expected."""
+    done = heed_here("predict", "--model", trained_run, rows, "--out", tmp_path / "out.csv")
+    line = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 2
+    assert line.startswith(f"heed: {trained_run} holds no manifest.json")
+
+
+def test_artifact_is_no_run(fp32, tmp_path):
+    """Exporting twice is a mistake."""
+    line = refused("export", fp32, "--out", tmp_path / "out")
+    assert line == f"{fp32} is not a run: it holds no run.json"
+
+
+def test_error_of_a_real_process_is_one_line(tmp_path):
+    """No traceback, no progress bar, nothing on stdout."""
+    done = heed("train", tmp_path / "none.csv", "--out", tmp_path / "run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip() == f"heed: {tmp_path / 'none.csv'}: file not found"
+
+
+def test_labels_that_look_like_markup_are_printed_as_they_are(tmp_path):
+    """In warnings, in the table and among the labels that training never saw."""
+    rows = [(text, f"[{label}]") for text, label in invented(30, seed=1)]
+    train = write_rows(tmp_path / "train.jsonl", [*rows, ("once", "[/b]")])
+    test = write_rows(tmp_path / "test.jsonl", [*rows[:5], ("what", "[/never]")])
+    arguments = ("--test", test, "--config", write_settings(tmp_path), "--epochs", "1")
+    done = heed_here("train", train, "--out", tmp_path / "run", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "classes have fewer than 2 training rows: '[/b]'" in " ".join(done.stderr.split())
+    assert "'[/never]': 1" in " ".join(done.stderr.split())
+    done = heed_here("evaluate", tmp_path / "run", test)
+    assert done.returncode == 0, done.stderr
+    assert "[refund]" in done.stdout
+    assert "{'[/never]': 1}" in done.stdout
+
+
+@pytest.mark.parametrize(("saved", "advice"), [(True, "--resume"), (False, "--overwrite")])
+def test_interrupted_training_says_how_to_go_on(tmp_path, rows, monkeypatch, saved, advice):
+    """Exit code 130, and advice that works: a state is there only after some steps."""
+
+    def interrupt(_state, _parts, _config, folder, _listener):
+        if saved:
+            (folder / "resume.safetensors").write_bytes(b"a state")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("model.run.train", interrupt)
+    arguments = ("--out", tmp_path / "run", "--config", write_settings(tmp_path))
+    done = heed_here("train", rows, *arguments)
+    assert done.returncode == 130
+    assert "stopped" in done.stderr
+    assert advice in done.stderr
+
+
+def test_wrong_option_is_exit_code_2(tmp_path):
+    """What typer refuses ends as what Heed refuses."""
+    for arguments in (
+        ("train", "a.csv"),
+        ("train", "a.csv", "--out", tmp_path, "--epochs", "0"),
+        ("train", "a.csv", "--out", tmp_path, "--seed", "-1"),
+        ("predict", "a.csv"),
+        ("export", tmp_path, "--precison", "int8"),
+    ):
+        done = heed_here(*arguments)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
