@@ -1,6 +1,7 @@
 """`heed serve`."""
 
 import asyncio
+import gc
 import logging
 import math
 import signal
@@ -80,6 +81,10 @@ def _run(settings: Settings, listener: socket.socket) -> None:
             )
         )
         async with app.router.lifespan_context(app):
+            # What is loaded now stays. To look through it again and again stopped all requests for
+            # 40 ms, every other second under load.
+            gc.collect()
+            gc.freeze()
             listener.listen(server.config.backlog)
             for number in (signal.SIGTERM, signal.SIGINT):
                 # Before uvicorn does it, so that none is lost in between; and as it raises the
