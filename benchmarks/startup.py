@@ -1,6 +1,6 @@
 """How soon a new process is ready, and how much memory it then holds.
 
-    python benchmarks/startup.py artifacts/demo
+Run as `python benchmarks/startup.py artifacts/demo`.
 """
 
 import re
