@@ -30,7 +30,8 @@ containers: $(INSTALLED)
 	$(BIN)/pytest -q -m containers -rs
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/batching.py artifacts/demo
+	$(BIN)/python benchmarks/startup.py artifacts/demo
+	$(BIN)/python benchmarks/batching.py artifacts/demo loadtest/texts.txt
 
 clean:
 	rm -rf .venv runs/demo artifacts/demo
