@@ -14,7 +14,7 @@ from service.runtime.engine import Engine
 from service.runtime.postprocess import Float32Array, ranked, softmax
 from service.runtime.tokenizer import Tokenizer, batches_by_length, pad
 
-MAX_BATCH_TOKENS = 512  # padded; AG News on 2 cores: 6,700 texts/s, with 8,192 tokens 5,300
+MAX_BATCH_TOKENS = 512  # padded; larger ones are slower on CPU, see benchmarks/predictor.py
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,16 @@ class Predictor:
         self.engine = Engine(artifact, execution_provider)
         self._workers = cpu_quota()
 
-    def logits(self, rows: Sequence[Sequence[int]]) -> Float32Array:
+    def logits(
+        self, rows: Sequence[Sequence[int]], max_batch_tokens: int = MAX_BATCH_TOKENS
+    ) -> Float32Array:
         """(N, C) logits of N rows of ids, in their order; computed in batches of like length."""
         logits = np.empty((len(rows), self.engine.num_labels), dtype=np.float32)
 
         def run(batch: list[int]) -> None:
             logits[batch] = self.engine.run(*pad([rows[index] for index in batch])).logits
 
-        batches = batches_by_length(list(map(len, rows)), MAX_BATCH_TOKENS)
+        batches = batches_by_length(list(map(len, rows)), max_batch_tokens)
         # Two threads of one beat one of two by 1.3 to 2 times; `run` leaves the GIL to the others.
         with ThreadPoolExecutor(self._workers) as pool:
             deque(pool.map(run, batches), maxlen=0)

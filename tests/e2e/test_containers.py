@@ -17,7 +17,7 @@ pytestmark = pytest.mark.containers
 ROOT = Path(__file__).parents[2]
 COMPOSE = shlex.split(os.environ.get("HEED_COMPOSE", "docker compose"))
 MAX_SERVICE_MB = 240  # on top of the base image
-BUILD_S, START_S, COMMAND_S = 900.0, 300.0, 120.0
+BUILD_S, START_S, COMMAND_S = 900.0, 600.0, 120.0
 
 Compose = Callable[..., subprocess.CompletedProcess[str]]
 
