@@ -27,10 +27,13 @@ def evaluate(
 
     Example: heed evaluate artifacts/tickets held_back.csv --json figures.json
     """
+    from export.errors import ExportError
     from export.evaluate import evaluate as measure
     from model.data import read_labelled
     from model.lines import Columns
 
+    if json_file and json_file.is_dir():
+        raise ExportError(f"--json {json_file} is a folder, expected a file")
     rows = read_labelled(data, Columns(tuple(text_column), label_column, delimiter, header))
     figures = measure(source, rows)
     if json_file:

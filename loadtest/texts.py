@@ -19,14 +19,18 @@ def read_texts(path: Path = BUILT_IN) -> list[str]:
     """The texts of a file, in order, without the blank ones.
 
     Args:
-        path: `.csv` or `.jsonl` with a `text` column, anything else one text a line; UTF-8,
-            gzipped when the name ends in `.gz`.
+        path: `.csv`, `.tsv` or `.jsonl` with a `text` column, or `.txt` (or no ending) with a text
+            a line; UTF-8, gzipped when the name ends in `.gz`.
 
     Raises:
         TextsError: the file is missing, unreadable, has no `text` column or holds no text.
     """
-    suffix = path.name.lower().removesuffix(".gz").rpartition(".")[2]
-    rows = {"csv": _csv_rows, "jsonl": _jsonl_rows, "ndjson": _jsonl_rows}.get(suffix, _lines)
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    rows = _FORMATS.get(suffix)
+    if rows is None:
+        raise TextsError(
+            f"{path}: unknown format, expected {', '.join(filter(None, _FORMATS))} or .gz of these"
+        )
     try:
         raw = path.read_bytes()
         content = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
@@ -46,8 +50,12 @@ def _lines(content: str) -> Iterator[str]:
     return iter(content.split("\n"))
 
 
-def _csv_rows(content: str) -> Iterator[str]:
-    reader = csv.DictReader(io.StringIO(content, newline=""))
+def _tsv_rows(content: str) -> Iterator[str]:
+    return _csv_rows(content, "\t")
+
+
+def _csv_rows(content: str, delimiter: str = ",") -> Iterator[str]:
+    reader = csv.DictReader(io.StringIO(content, newline=""), delimiter=delimiter)
     if "text" not in (reader.fieldnames or ()):
         raise ValueError(f"no `text` column, only {', '.join(reader.fieldnames or ()) or 'none'}")
     return (row["text"] or "" for row in reader)
@@ -60,3 +68,13 @@ def _jsonl_rows(content: str) -> Iterator[str]:
             if not isinstance(row, dict) or not isinstance(row.get("text"), str):
                 raise ValueError(f"line {number} has no `text` string")
             yield row["text"]
+
+
+_FORMATS = {
+    "": _lines,
+    ".txt": _lines,
+    ".csv": _csv_rows,
+    ".tsv": _tsv_rows,
+    ".jsonl": _jsonl_rows,
+    ".ndjson": _jsonl_rows,
+}

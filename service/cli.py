@@ -75,6 +75,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
                 lifespan="off",  # entered here, so that its errors arrive here
                 log_config=None,
                 access_log=False,
+                ws="none",
                 server_header=False,
                 timeout_keep_alive=settings.keep_alive_s,
                 timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s),

@@ -82,13 +82,17 @@ async def _read(request: Request) -> ClassifyRequest:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaTypeError("expected a body with Content-Type: application/json")
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaTypeError("expected a body without Content-Encoding")
     try:
         return ClassifyRequest.model_validate_json(await request.body())
     except ValidationError as error:
         # Never the input, nor the context: they hold the text.
         problems = error.errors(include_url=False, include_context=False, include_input=False)
     if problems[0]["type"] == "json_invalid":
-        raise MalformedBodyError("the body is not JSON in UTF-8")
+        raise MalformedBodyError(
+            "the body is not JSON in UTF-8, or a string in it holds half a surrogate pair"
+        )
     raise InvalidRequestError(
         [
             FieldProblem(_location(problem["loc"]), _MESSAGES.get(problem["type"], problem["msg"]))
@@ -108,6 +112,8 @@ def _check(body: ClassifyRequest, settings: Settings) -> None:
         location = "inputs" if isinstance(body.inputs, str) else f"inputs[{index}]"
         if not text or text.isspace():
             problems.append(FieldProblem(location, "is empty"))
+        elif "\0" in text:
+            problems.append(FieldProblem(location, "holds a NUL character"))
         elif len(text) > settings.max_text_chars:
             limit = settings.max_text_chars
             message = f"has {len(text)} characters, at most {limit} are allowed"

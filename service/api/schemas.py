@@ -155,6 +155,14 @@ _DETAILS: dict[type[Exception], str] = {
 }
 
 
+def _problem_schema() -> dict[str, Any]:
+    """The schema of `Problem` in one piece: a `$ref` would point to nothing inside a response."""
+    schema = Problem.model_json_schema()
+    field = schema.pop("$defs")[ProblemField.__name__]
+    schema["properties"]["errors"]["anyOf"][0]["items"] = field
+    return schema
+
+
 def problem_responses(*kinds: type[Exception]) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route: each status of `kinds`, and 500, with an example for each problem."""
     answers: dict[type[Exception], Answer] = {kind: ANSWERS[kind] for kind in kinds}
@@ -162,7 +170,7 @@ def problem_responses(*kinds: type[Exception]) -> dict[int | str, dict[str, Any]
     for kind, answer in (answers | {Exception: INTERNAL}).items():
         detail = _DETAILS.get(kind, answer.title.lower())
         problems = (FieldProblem("inputs[1]", "is empty"),) if kind is InvalidRequestError else ()
-        media = {"schema": Problem.model_json_schema(), "examples": {}}
+        media = {"schema": _problem_schema(), "examples": {}}
         response = responses.setdefault(
             answer.status, {"description": answer.title, "content": {MEDIA_TYPE: media}}
         )

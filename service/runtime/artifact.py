@@ -26,6 +26,7 @@ UNKNOWN_TOKEN_ID = 1
 INPUT_NAMES = ("input_ids", "attention_mask")
 OUTPUT_NAMES = ("logits", "attention")
 PRECISIONS = ("fp32", "int8")
+_LONGEST = 65_536  # tokens; more is no length of a text
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -80,7 +81,7 @@ class Manifest:
         """Parse and check; raises `ArtifactError` in one line."""
         try:
             raw = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ArtifactError(f"{MANIFEST_FILE} is not JSON: {error}") from None
         if not isinstance(raw, dict):
             raise ArtifactError(f"{MANIFEST_FILE} must hold an object, got {type(raw).__name__}")
@@ -159,7 +160,7 @@ def check_name(kind: str, value: str) -> str:
 
 def _check_fields(raw: dict[str, Any]) -> None:
     found = raw.get("format_version")
-    if found != FORMAT_VERSION:
+    if type(found) is not int or found != FORMAT_VERSION:
         raise ArtifactError(
             f"format version {found!r} is unknown, this Heed reads {FORMAT_VERSION}"
         )
@@ -174,7 +175,13 @@ def _check_fields(raw: dict[str, Any]) -> None:
         "labels": _is_strings(raw["labels"]) and len(set(raw["labels"])) == len(raw["labels"]) > 1,
         "inputs": _is_strings(raw["inputs"]) and tuple(raw["inputs"]) == INPUT_NAMES,
         "outputs": _is_strings(raw["outputs"]) and tuple(raw["outputs"]) == OUTPUT_NAMES,
-        "max_length": type(raw["max_length"]) is int and raw["max_length"] > 0,
+        "max_length": type(raw["max_length"]) is int and 0 < raw["max_length"] <= _LONGEST,
+        "name": isinstance(raw["name"], str),
+        "version": isinstance(raw["version"], str),
+        "metrics": isinstance(raw["metrics"], dict)
+        and all(map(_is_figures, raw["metrics"].values())),
+        "parity": _is_figures(raw["parity"]),
+        "libraries": isinstance(raw["libraries"], dict),
         "pad_token_id": raw["pad_token_id"] == PAD_TOKEN_ID,
         "precision": raw["precision"] in PRECISIONS,
         "files": _is_files(raw["files"]),
@@ -183,11 +190,15 @@ def _check_fields(raw: dict[str, Any]) -> None:
         if not good:
             raise ArtifactError(f"{MANIFEST_FILE} has an unusable value for {name}")
     for name in ("name", "version"):
-        check_name(name, str(raw[name]))
+        check_name(name, raw[name])
 
 
 def _is_strings(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_figures(value: object) -> bool:
+    return isinstance(value, dict) and all(type(item) in (int, float) for item in value.values())
 
 
 def _is_files(value: object) -> bool:

@@ -52,6 +52,7 @@ class Engine:
         options.enable_mem_pattern = False  # shapes differ from batch to batch
         options.log_severity_level = 3
         self._session = _start(artifact.model, execution_provider, options)
+        _check_outputs(self._session, self.num_labels)
         self.execution_provider = _short_name(self._session.get_providers()[0])
 
     def run(self, input_ids: Int64Array, attention_mask: Int64Array) -> EngineOutput:
@@ -69,7 +70,8 @@ class Engine:
             logits, attention = self._session.run(OUTPUT_NAMES, feed)
         except Exception as error:  # ONNX Runtime raises its own classes, none of them public
             what = f"a batch {input_ids.shape} of {input_ids.dtype}"
-            raise EngineError(f"the session rejected {what}: {error}") from error
+            reason = " ".join(str(error).split())
+            raise EngineError(f"the session rejected {what}: {reason}") from error
         return EngineOutput(logits, attention)
 
     def warm_up(self, max_batch_size: int, max_batch_tokens: int) -> None:
@@ -83,6 +85,15 @@ class Engine:
             if length == self.max_length:
                 return
             length *= 2
+
+
+def _check_outputs(session: onnxruntime.InferenceSession, num_labels: int) -> None:
+    shapes = {value.name: value.shape for value in session.get_outputs()}
+    if set(shapes) != set(OUTPUT_NAMES):
+        raise EngineError(f"the model gives {sorted(shapes)}, expected {sorted(OUTPUT_NAMES)}")
+    columns = shapes[OUTPUT_NAMES[0]][-1]
+    if isinstance(columns, int) and columns != num_labels:
+        raise EngineError(f"the model gives {columns} logits, the manifest has {num_labels} labels")
 
 
 def _start(
@@ -106,7 +117,8 @@ def _start(
     try:
         session = onnxruntime.InferenceSession(model, options, providers=[wanted])
     except Exception as error:  # ONNX Runtime raises its own classes, none of them public
-        raise EngineError(f"the model did not load on {execution_provider}: {error}") from error
+        reason = " ".join(str(error).split())
+        raise EngineError(f"the model did not load on {execution_provider}: {reason}") from error
     used = session.get_providers()[0]
     if used != wanted:
         raise EngineError(

@@ -65,7 +65,14 @@ class Predictor:
         return logits
 
     def predict(self, texts: Sequence[str], top_k: int | None = None) -> list[Prediction]:
-        """Labels of `texts`, in their order; `top_k` cuts `scores`."""
+        """Labels of `texts`, in their order; `top_k` cuts `scores`.
+
+        Raises:
+            TypeError: `texts` is one string, or one of them is none.
+            ValueError: one of them holds half a surrogate pair.
+        """
+        if isinstance(texts, str):
+            raise TypeError("texts must be a list of strings, got one string")
         encodings = [self.tokenizer.encode(text) for text in texts]
         probabilities = softmax(self.logits([encoding.input_ids for encoding in encodings]))
         predictions = []

@@ -37,7 +37,12 @@ class Tokenizer:
 
     def encode(self, text: str) -> Encoding:
         """Ids of one text. A text without any token (zero-width characters, say) is one unknown."""
-        ids: list[int] = self._processor.encode(text)
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a string, got {type(text).__name__}")
+        try:
+            ids: list[int] = self._processor.encode(text)
+        except RuntimeError:  # what the binding makes of a string that is no UTF-8
+            raise ValueError("text holds half a surrogate pair") from None
         return Encoding(ids[: self.max_length] or [UNKNOWN_TOKEN_ID], len(ids))
 
     def spans(self, text: str) -> list[tuple[int, int]]:

@@ -115,3 +115,9 @@ def test_ids_of_padding_and_unknown_are_the_artifacts():
     tokenizer = trained(["a b c", "<pad> <unk>"] * 5)
     assert PAD_TOKEN_ID not in tokenizer.encode("a <pad> b").input_ids
     assert tokenizer.encode("\u6211").input_ids[-1] == UNKNOWN_TOKEN_ID
+
+
+def test_long_texts_are_learned_in_pieces():
+    """The time of Unigram training grows faster than a line: a book must not stop a run."""
+    tokenizer = trained(["where is my order i please " * 4_000] * 3)
+    assert UNKNOWN_TOKEN_ID not in tokenizer.encode("where is my order").input_ids

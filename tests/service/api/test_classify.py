@@ -132,6 +132,7 @@ async def test_model_and_version_may_be_named(serve):
         ({"inputs": ""}, "inputs"),
         ({"inputs": " \n\t\u3000"}, "inputs"),
         ({"inputs": ["fine", ""]}, "inputs[1]"),
+        ({"inputs": ["fine", "a\0b"]}, "inputs[1]"),
         ({"inputs": ["fine", "fine", "  "]}, "inputs[2]"),
         ({"inputs": ["fine", 3]}, "inputs[1]"),
         ({"inputs": ["fine", None]}, "inputs[1]"),
@@ -188,11 +189,9 @@ async def test_odd_number_is_a_client_error(serve, value):
             assert (await post_raw(client, body)).status_code in (400, 422)
 
 
-@pytest.mark.parametrize(
-    "text", ["\0", "a\0b", "\u200b", "\ufeff", "\u202e", "😀" * 50, "\U0010ffff"]
-)
+@pytest.mark.parametrize("text", ["\u200b", "\ufeff", "\u202e", "😀" * 50, "\U0010ffff"])
 async def test_odd_text_is_classified(serve, text):
-    """NUL, zero width, byte order mark, direction override, emoji, the last code point."""
+    """Zero width, byte order mark, direction override, emoji, the last code point."""
     async with serve() as client:
         answer = await post(client, inputs=text, explain="attention")
     assert answer.status_code == 200

@@ -1,6 +1,8 @@
 """Models, probes, metrics and OpenAPI."""
 
 import hashlib
+import json
+import re
 
 import pytest
 from fastapi import FastAPI
@@ -123,6 +125,10 @@ async def test_openapi_documents_every_answer_with_an_example(serve):
             assert media[0] == "application/problem+json"
             for example in media[1]["examples"].values():
                 assert example["value"]["status"] == int(status)
+    for reference in re.findall(r'"\$ref":\s*"#/([^"]+)"', json.dumps(document)):
+        target = document
+        for part in reference.split("/"):
+            target = target[part]  # a KeyError is a reference to nothing
     body = classify["requestBody"]["content"]["application/json"]["schema"]
     assert len(body["examples"]) == 2
     assert document["components"]["schemas"]["ClassifyResponse"]["examples"]

@@ -1,5 +1,7 @@
 """The engine: providers that are there or are not, and input that does not fit."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -67,6 +69,13 @@ def test_broken_model_is_a_clear_error(artifact):
     broken = Artifact(artifact.path, artifact.manifest, "", b"no model", artifact.tokenizer)
     with pytest.raises(EngineError, match="did not load on cpu"):
         Engine(broken)
+
+
+def test_labels_that_do_not_fit_the_model_are_an_error(artifact):
+    """One label more than logits: every answer could have the wrong name."""
+    manifest = replace(artifact.manifest, labels=(*artifact.manifest.labels, "one more"))
+    with pytest.raises(EngineError, match="logits, the manifest has"):
+        Engine(replace(artifact, manifest=manifest))
 
 
 def test_input_that_does_not_fit_names_shape_and_type(artifact):

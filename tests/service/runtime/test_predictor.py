@@ -41,6 +41,15 @@ def test_nothing_to_predict_is_nothing(predictor):
     assert predictor.predict([]) == []
 
 
+@pytest.mark.parametrize(
+    ("texts", "error"), [("one string", TypeError), ([3], TypeError), (["\ud800"], ValueError)]
+)
+def test_what_is_no_list_of_texts_is_refused(predictor, texts, error):
+    """One string is not a list of its characters; half a surrogate pair is no text."""
+    with pytest.raises(error):
+        predictor.predict(texts)
+
+
 def test_folder_that_is_no_artifact_is_refused(tmp_path):
     """Before anything is loaded."""
     with pytest.raises(ArtifactError):
