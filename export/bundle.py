@@ -12,7 +12,7 @@ from export.parity import check_parity
 from export.quantize import to_int8
 from export.to_onnx import OPSET, to_onnx
 from model.checkpoint import Checkpoint, load_checkpoint
-from model.parts import read_part
+from model.parts import PARTS, read_part
 from model.provenance import git_commit, library_versions
 from service.runtime.artifact import (
     MANIFEST_FILE,
@@ -22,9 +22,7 @@ from service.runtime.artifact import (
     FileEntry,
     Manifest,
     check_name,
-    read_artifact,
 )
-from service.runtime.engine import Engine
 from service.runtime.predictor import Predictor
 
 _PARITY_TEXTS = 300
@@ -95,16 +93,14 @@ def _write(folder: Path, tokenizer: bytes, model: bytes, manifest: Manifest) -> 
 
 def _measure(folder: Path, run: Path, checkpoint: Checkpoint, manifest: Manifest) -> Manifest:
     """The manifest with parity and metrics, both of the artifact as it lies on disk."""
-    valid = read_part(run, "validation")
-    engine = Engine(read_artifact(folder), "cpu")
-    texts = valid.texts[:_PARITY_TEXTS]
-    parity = check_parity(
-        checkpoint.network, engine, checkpoint.tokenizer, texts, manifest.precision
-    )
     predictor = Predictor(folder, "cpu")
+    parts = {part: read_part(run, part) for part in PARTS if part in checkpoint.metrics}
+    texts = parts["validation"].texts[:_PARITY_TEXTS]
+    parity = check_parity(
+        checkpoint.network, predictor.engine, predictor.tokenizer, texts, manifest.precision
+    )
     metrics: dict[str, Mapping[str, Any]] = {}
-    for part in ("validation", "test"):
-        if part in checkpoint.metrics:
-            figures = artifact_metrics(predictor, read_part(run, part))
-            metrics[part] = {key: figures[key] for key in _FIGURES if figures[key] is not None}
+    for part, rows in parts.items():
+        figures = artifact_metrics(predictor, rows)
+        metrics[part] = {key: figures[key] for key in _FIGURES if figures[key] is not None}
     return replace(manifest, parity=parity, metrics=metrics)

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from model.config import Config
 from model.network import Network
+from service.runtime.artifact import TOKENIZER_FILE
 from service.runtime.errors import HeedError
 from service.runtime.tokenizer import Tokenizer
 
 RUN_FILE = "run.json"
 WEIGHTS_FILE = "checkpoint.safetensors"
-TOKENIZER_FILE = "tokenizer.model"
 METRICS_FILE = "metrics.json"
 
 

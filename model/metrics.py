@@ -7,7 +7,18 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import precision_recall_fscore_support
 
+from model.data import LabelledTexts, unseen_labels
+from service.runtime.postprocess import Float32Array, softmax
+
 ECE_BINS = 15
+
+
+def labelled_metrics(
+    logits: Float32Array, data: LabelledTexts, names: Sequence[str]
+) -> dict[str, Any]:
+    """Figures of (N, C) logits on N labelled texts, and the counts of `unseen_labels`."""
+    figures = classification_metrics(softmax(logits), data.labels, names)
+    return figures | {"unseen_labels": unseen_labels(data, names)}
 
 
 def classification_metrics(

@@ -12,7 +12,6 @@ from model.batches import encode
 from model.checkpoint import (
     METRICS_FILE,
     RUN_FILE,
-    TOKENIZER_FILE,
     WEIGHTS_FILE,
     CheckpointError,
     Run,
@@ -20,9 +19,9 @@ from model.checkpoint import (
     read_tokenizer,
     write_json,
 )
-from model.data import unseen_labels, warnings_for
+from model.data import warnings_for
 from model.inference import network_logits
-from model.metrics import classification_metrics
+from model.metrics import labelled_metrics
 from model.network import Network
 from model.parts import PARTS, Data, Request, read_data, write_parts
 from model.provenance import fingerprint, git_commit, library_versions
@@ -30,8 +29,8 @@ from model.report import draw_curves
 from model.state import STATE_FILE, TrainingState
 from model.tokenizer import train_tokenizer
 from model.train import Listener, train
+from service.runtime.artifact import TOKENIZER_FILE
 from service.runtime.cpu import cpu_quota
-from service.runtime.postprocess import softmax
 from service.runtime.tokenizer import Tokenizer
 
 CURVES_FILE = "curves.png"
@@ -181,9 +180,7 @@ def _evaluate(network: Network, data: Data, tokenizer: Tokenizer) -> dict[str, A
     for name, part in zip(PARTS, (data.valid, data.test), strict=True):
         if part:
             rows = [tokenizer.encode(text).input_ids for text in part.texts]
-            probabilities = softmax(network_logits(network, rows))
-            metrics[name] = classification_metrics(probabilities, part.labels, data.labels)
-            metrics[name]["unseen_labels"] = unseen_labels(part, data.labels)
+            metrics[name] = labelled_metrics(network_logits(network, rows), part, data.labels)
     return metrics
 
 

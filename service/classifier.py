@@ -68,7 +68,7 @@ class Classifier:
         started = time.perf_counter()
         tokenizer = self.model.tokenizer
         encodings = [tokenizer.encode(text) for text in texts]
-        truncated = sum(encoding.num_tokens > tokenizer.max_length for encoding in encodings)
+        truncated = sum(encoding.truncated for encoding in encodings)
         self._on_encoded(time.perf_counter() - started, truncated)
         rows = [encoding.input_ids for encoding in encodings]
         outputs = await self._batcher.submit(rows, self._timeout_s)
@@ -81,9 +81,8 @@ class Classifier:
         self, text: str, encoding: Encoding, output: Output, top_k: int | None, with_words: bool
     ) -> Classification:
         scores = ranked(output.probabilities, self.model.manifest.labels, top_k)
-        truncated = encoding.num_tokens > self.model.tokenizer.max_length
         words = None
         if with_words:
             weights = output.attention[: len(encoding.input_ids)].tolist()
             words = explain(text, self.model.tokenizer.spans(text), weights)
-        return Classification(*scores[0], scores, encoding.num_tokens, truncated, words)
+        return Classification(*scores[0], scores, encoding.num_tokens, encoding.truncated, words)

@@ -78,6 +78,7 @@ class Predictor:
         predictions = []
         for encoding, row in zip(encodings, probabilities, strict=True):
             scores = tuple(ranked(row, self.manifest.labels, top_k))
-            truncated = encoding.num_tokens > self.manifest.max_length
-            predictions.append(Prediction(*scores[0], scores, encoding.num_tokens, truncated))
+            predictions.append(
+                Prediction(*scores[0], scores, encoding.num_tokens, encoding.truncated)
+            )
         return predictions

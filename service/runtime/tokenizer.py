@@ -22,6 +22,11 @@ class Encoding(NamedTuple):
     input_ids: list[int]
     num_tokens: int
 
+    @property
+    def truncated(self) -> bool:
+        """Whether tokens were cut off."""
+        return self.num_tokens > len(self.input_ids)
+
 
 class Tokenizer:
     """A SentencePiece model and the length at which texts are cut."""
