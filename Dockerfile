@@ -45,6 +45,7 @@ CMD ["train", "--help"]
 
 FROM base AS loadtest
 COPY --from=build-loadtest /opt/heed /opt/heed
+COPY slo.yaml .
 CMD ["loadtest", "--help"]
 
 

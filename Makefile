@@ -8,7 +8,11 @@ TORCH_INDEX_URL ?=
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test lint types check coverage containers bench clean
+# What `make release-gate` decides on, and against which artifact, if any.
+ARTIFACT ?= artifacts/demo
+BASELINE ?=
+
+.PHONY: demo test lint types check coverage containers bench release-gate clean
 
 demo: $(INSTALLED)
 	$(BIN)/heed demo
@@ -32,6 +36,10 @@ containers: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/startup.py artifacts/demo
 	$(BIN)/python benchmarks/batching.py artifacts/demo loadtest/texts.txt
+
+release-gate: $(INSTALLED)
+	test -d $(ARTIFACT) || $(BIN)/heed demo --duration 5s
+	HEED=$(BIN)/heed deploy/release-gate.sh $(ARTIFACT) $(BASELINE)
 
 clean:
 	rm -rf .venv runs/demo artifacts/demo

@@ -54,7 +54,7 @@ def demo(
     with _service(console, artifact) as url:
         _classify(console, url)
         _heed(console, "loadtest", url, "--duration", duration, "--out", report)
-    _summarise(console, artifact, report.with_suffix(".json"), time.monotonic() - started)
+    _summarise(console, artifact, report / "result.json", time.monotonic() - started)
 
 
 def _heed(console: Console, *arguments: str | Path) -> None:
@@ -116,7 +116,7 @@ def _shaded(text: str, words: list[dict[str, Any]]) -> Text:
 def _summarise(console: Console, artifact: Path, result: Path, total_s: float) -> None:
     manifest = json.loads((artifact / "manifest.json").read_text(encoding="utf-8"))
     load = json.loads(result.read_text(encoding="utf-8"))
-    latency = load["latency"]
+    figures = load["summary"][0]
     test = manifest["metrics"]["test"]
     size = sum(file["size"] for file in manifest["files"].values())
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -124,11 +124,11 @@ def _summarise(console: Console, artifact: Path, result: Path, total_s: float) -
     table.add_row("artifact", f"{artifact}, {size / 1e6:.1f} MB")
     table.add_row(
         "latency",
-        ", ".join(f"p{p} {1000 * latency[f'p{p}_s']:.1f} ms" for p in (50, 95, 99))
-        + f" at {load['plan']['users']} connections",
+        ", ".join(f"p{p} {1000 * figures[f'p{p}_s']:.1f} ms" for p in (50, 95, 99))
+        + f" at {figures['users']} connections",
     )
-    table.add_row("throughput", f"{load['throughput_rps']:,.0f} requests/s")
-    table.add_row("report", str(result.with_suffix(".html")))
+    table.add_row("throughput", f"{figures['ok_rps']:,.0f} requests/s")
+    table.add_row("report", str(result.with_name("report.html")))
     console.print(f"\nDone in {total_s:.0f} s", style="bold", highlight=False)
     console.print(table)
     console.print(

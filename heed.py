@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -18,9 +18,28 @@ COMMANDS = {
     "export": ("export.cli", "export", "Write a run as an artifact that can be served."),
     "serve": ("service.cli", "serve", "Serve an artifact over HTTP."),
     "predict": ("export.cli", "predict", "Classify a file of texts."),
+    "workload": ("loadtest.cli", "workload", "Learn a load profile from your own texts."),
     "loadtest": ("loadtest.cli", "loadtest", "Load a running service and report on it."),
+    "capacity": ("loadtest.cli", "capacity", "Find how much one instance carries."),
+    "gate": ("loadtest.cli", "gate", "Decide whether a running build may be released."),
 }
+# Here 2 means a regression and 1 a failed objective: whatever kept them from measuring is 3.
+_GATES = ("capacity", "gate")
+_NOT_MEASURED = 3
+_UsageError: Any = typer.BadParameter.__bases__[0]  # typer has click inside and does not name it
 _EXTRAS = {"model": "train", "export": "export", "service": "serve", "loadtest": "load"}
+
+
+class _Gate(TyperCommand):
+    """A command whose usage errors exit with 3."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  click's own, vendored
+        """As any command's."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except _UsageError as error:
+            error.exit_code = _NOT_MEASURED
+            raise
 
 
 class _LazyGroup(TyperGroup):
@@ -37,7 +56,8 @@ class _LazyGroup(TyperGroup):
         module, function, line = COMMANDS[cmd_name]
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
         asked = cmd_name in sys.argv[1:2]
-        single.command(cmd_name)(_load(module, function) if asked else _stub(line))
+        kind = _Gate if cmd_name in _GATES else TyperCommand
+        single.command(cmd_name, cls=kind)(_load(module, function) if asked else _stub(line))
         command = typer.main.get_command(single)
         assert isinstance(command, TyperCommand)  # noqa: S101  an app of one command is one
         command.name = cmd_name
@@ -50,7 +70,7 @@ def _load(module: str, function: str) -> Callable[..., None]:
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(module.partition(".")[0], "dev")
         typer.echo(f"heed: {error.name} is not installed; pip install 'heed[{extra}]'", err=True)
-        raise SystemExit(2) from None
+        raise SystemExit(_NOT_MEASURED if function in _GATES else 2) from None
     return command
 
 
@@ -93,15 +113,16 @@ def main() -> None:
     """Entry point: an error that the user can mend is one line and exit code 2."""
     from service.runtime.errors import HeedError
 
+    gates = sys.argv[1:2] and sys.argv[1] in _GATES
     try:
         app()
     except HeedError as error:
-        raise SystemExit(_complain(str(error), 2)) from None
+        raise SystemExit(_complain(str(error), _NOT_MEASURED if gates else 2)) from None
     except Exception as error:  # a bug of ours: short for users, whole on request
         if os.environ.get("HEED_TRACEBACK"):
             raise
         line = f"unexpected {type(error).__name__}: {error} (HEED_TRACEBACK=1 shows where)"
-        raise SystemExit(_complain(line, 1)) from None
+        raise SystemExit(_complain(line, _NOT_MEASURED if gates else 1)) from None
 
 
 def _complain(line: str, code: int) -> int:

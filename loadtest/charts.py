@@ -1,133 +1,275 @@
 """Inline SVG charts: numbers in, markup out. Colours and fonts come from the page's CSS."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from statistics import median
+from typing import NamedTuple
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 860, 230
-LEFT, RIGHT, TOP, BOTTOM = 52, 848, 12, 200  # the plot's edges
+from loadtest import axes, svg
+from loadtest.axes import HALF, LEFT, TOP, WIDE, Axis, Band, Frame
+from loadtest.quantity import show_rate
+from loadtest.result import Step
 
 
-def line_chart(
-    title: str, lines: Mapping[str, Sequence[float | None]], notes: Sequence[str], seconds: float
+class Slice(NamedTuple):
+    """A stretch of time with one value per line; `alarm`: nothing was answered in it."""
+
+    start_s: float
+    end_s: float
+    note: str
+    alarm: bool = False
+
+
+class Timeline(NamedTuple):
+    """The time axis that the charts of one page share; slices in order, bands side by side."""
+
+    slices: Sequence[Slice]
+    bands: Sequence[Band] = ()
+
+
+class Bar(NamedTuple):
+    """A row of `bars`: what was offered, what came of it, and words for it."""
+
+    name: str
+    offered: float
+    good: float
+    words: str
+
+
+def time_chart(
+    title: str, lines: Mapping[str, Sequence[float | None]], time: Timeline, frame: Frame = WIDE
 ) -> Markup:
-    """One line per CSS class over time; None leaves a gap.
+    """One line per CSS class over time; None and infinity leave a gap, and so does time between.
 
     Args:
         title: read out to those who cannot see the chart.
-        lines: CSS class -> one value per equal slice of the time, at least 0.
-        notes: what each slice says when pointed at.
-        seconds: the time they cover.
+        lines: CSS class -> one value per slice, at least 0.
+        time: what the lines stand on.
+        frame: its size; a logarithmic one falls back to linear if a value is 0.
     """
-    slices = len(notes)
-    top = nice_ticks(max((v for line in lines.values() for v in line if v is not None), default=1))
-    width = (RIGHT - LEFT) / slices
-    parts = _y_axis(top) + _time_axis(seconds)
-    for name, values in lines.items():
-        points = [
-            None if v is None else (LEFT + (i + 0.5) * width, _y(v, top[-1]))
-            for i, v in enumerate(values)
-        ]
-        parts += [_path(name, run) for run in _runs(points)]
-    parts += [_hover(LEFT + i * width, width, note) for i, note in enumerate(notes)]
-    return _svg(title, parts)
+    values = [v for line in lines.values() for v in line if v is not None and math.isfinite(v)]
+    y = axes.value_axis(values, frame)
+    ends_s = [place.end_s for place in time.slices] + [band.end_s for band in time.bands]
+    x = axes.time_axis(max(ends_s, default=1.0), frame)
+    upright = (TOP, frame.bottom)
+    at = [(x.at(place.start_s), x.at(place.end_s)) for place in time.slices]
+    parts = [
+        *axes.band_marks(time.bands, x, frame),
+        *axes.grid(y, frame.right),
+        *axes.below(x, frame),
+    ]
+    parts += [
+        svg.rect("alarm", here, upright) for here, s in zip(at, time.slices, strict=True) if s.alarm
+    ]
+    for name, line in lines.items():
+        for points in _runs(time.slices, line):
+            parts.append(svg.line(name, [(x.at(s), y.at(value)) for s, value in points], y.start))
+    parts += [
+        svg.rect("hover", here, upright, s.note) for here, s in zip(at, time.slices, strict=True)
+    ]
+    return svg.svg(title, parts, frame[:2])
 
 
 def histogram(
-    title: str, edges: Sequence[float], counts: Sequence[int], marks: dict[str, float], unit: str
+    title: str,
+    edges: Sequence[float],
+    series: Mapping[str, Sequence[int]],
+    marks: Mapping[str, float],
+    never: int = 0,
 ) -> Markup:
-    """Bars over a logarithmic axis, with named marks.
+    """Bars over a logarithmic axis, with named marks; a second series is drawn as an outline.
 
     Args:
         title: read out to those who cannot see the chart.
-        edges: one more than `counts`, ascending, above 0.
-        counts: the height of each bar.
-        marks: name -> where it stands; drawn as upright lines.
-        unit: of `edges` and `marks`.
+        edges: in ms, one more than there are bars, ascending, above 0.
+        series: CSS class -> the height of each bar.
+        marks: name -> where it stands in ms; infinite ones are left out.
+        never: requests that stand to the right of all bars.
     """
-    low, high = math.log10(edges[0]), math.log10(edges[-1])
-
-    def x(value: float) -> float:
-        return LEFT + (math.log10(value) - low) / (high - low) * (RIGHT - LEFT)
-
-    top = nice_ticks(max(counts))
-    parts = _y_axis(top)
-    for start, end, count in zip(edges, edges[1:], counts, strict=False):
-        bar_top = _y(count, top[-1])
-        note = f"{start:.3g} to {end:.3g} {unit}: {count:,}"
-        parts.append(
-            f'<rect class="bar" x="{x(start) + 0.5:.1f}" width="{x(end) - x(start) - 1:.1f}" '
-            f'y="{bar_top:.1f}" height="{BOTTOM - bar_top:.1f}"/>'
-        )
-        parts.append(_hover(x(start), x(end) - x(start), note))
-    parts += [_text(x(tick), BOTTOM + 20, f"{tick:g}", "x") for tick in _log_ticks(low, high)]
-    for row, (name, value) in enumerate(marks.items()):
-        at = min(max(x(value), LEFT), RIGHT)
-        side, shift = ("end", -5) if at > (LEFT + RIGHT) / 2 else ("start", 5)
-        parts.append(f'<path class="mark" d="M{at:.1f} {TOP}V{BOTTOM}"/>')
-        parts.append(_text(at + shift, TOP + 11 + 15 * row, name, f"mark-name {side}"))
-    return _svg(title, parts)
-
-
-def nice_ticks(highest: float) -> list[float]:
-    """Three to six round values from 0 up to at least `highest`."""
-    rough = (highest or 1) / 4
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
-    return [round(step * i, 10) for i in range(math.ceil((highest or 1) / step * 0.999) + 1)]
+    frame = WIDE
+    right = frame.right - (76 if never else 0)
+    x = axes.log_axis(edges[0], edges[-1], (LEFT, right), room=14, tight=True)
+    y = axes.value_axis([never, *(count for counts in series.values() for count in counts)], frame)
+    parts = [*axes.grid(y, frame.right), *axes.below(x, frame)]
+    at = [(x.at(low), x.at(high)) for low, high in pairwise(edges)]
+    for number, (name, counts) in enumerate(series.items()):
+        tops = [(low, high, _top(y, n)) for (low, high), n in zip(at, counts, strict=True)]
+        if number:
+            parts.append(_outline(name, tops))
+        else:
+            parts += [svg.rect(f"bar {name}", (a, b), (top, y.start)) for a, b, top in tops]
+    if never:
+        middle = frame.right - 28
+        parts.append(svg.rect("bar failed", (middle - 16, middle + 16), (_top(y, never), y.start)))
+        parts.append(svg.text(middle, frame.height - 8, "never", "x"))
+        parts.append(svg.text(middle, y.at(never) - 5, f"{never:,}", "x ink"))
+    parts += _marks({k: x.at(v) for k, v in marks.items() if math.isfinite(v)}, frame, right)
+    for here, ends, *counts in zip(at, pairwise(edges), *series.values(), strict=True):
+        said = ", ".join(f"{n:,} {name}" for name, n in zip(series, counts, strict=True))
+        note = f"{ends[0]:.3g} to {ends[1]:.3g} ms: {said}"
+        parts.append(svg.rect("hover", here, (TOP, frame.bottom), note))
+    return svg.svg(title, parts, frame[:2])
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
-    powers = range(math.floor(low), math.ceil(high) + 1)
-    ticks = [m * 10.0**p for p in powers for m in (1, 2, 5)]
-    inside = [tick for tick in ticks if low <= math.log10(tick) <= high]
-    return inside if len(inside) > 1 else [float(f"{10**end:.3g}") for end in (low, high)]
+def percentile_chart(
+    title: str,
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    limits: Sequence[tuple[float, float, str]],
+    requests: tuple[int, int],
+) -> Markup:
+    """Latency by percentile: each nine takes the same width, so the slow end can be seen.
+
+    Args:
+        title: read out to those who cannot see the chart.
+        curves: CSS class -> (fraction below 1, ms) in ascending order, finite.
+        limits: (fraction, ms, name) of objectives.
+        requests: all, and how many of them were never answered: there the curves end.
+    """
+    frame, (total, never) = WIDE._replace(log=True), requests
+    values = [ms for points in curves.values() for _, ms in points] + [ms for _, ms, _ in limits]
+    y = axes.value_axis(values, frame)
+    x = Axis(axes.nines(max(total, 10)), 1, max(total, 10), LEFT, frame.right, log=True)
+    parts = axes.grid(y, frame.right)
+    for tick in x.ticks:
+        parts.append(f'<path class="grid" d="M{x.at(tick):.1f} {TOP}V{frame.bottom}"/>')
+        name = f"{100 * (1 - 1 / tick):.10g} %"
+        parts.append(svg.text(min(x.at(tick), frame.right - 16), frame.height - 8, name, "x"))
+    for name, points in curves.items():
+        line = [(x.at(1 / (1 - fraction)), y.at(ms)) for fraction, ms in points]
+        parts += [svg.line(name, line, y.start)] if line else []
+    for fraction, ms, name in limits:
+        at, height = x.at(1 / (1 - fraction)), y.at(ms)
+        parts.append(f'<path class="limit" d="M{at - 14:.1f} {height:.1f}h28"/>')
+        parts.append(svg.text(at, height - 6, name, "x ink"))
+    if never:
+        at = x.at(total / never)
+        side, shift = ("end", -8) if at > frame.width / 2 else ("start", 8)
+        parts.append(f'<path class="mark failed" d="M{at:.1f} {TOP}V{frame.bottom}"/>')
+        parts.append(svg.cross("failed", at, TOP))
+        parts.append(svg.text(at + shift, TOP + 4, f"{never:,} never answered", f"ink {side}"))
+    return svg.svg(title, parts, frame[:2])
 
 
-def _y(value: float, highest: float) -> float:
-    return BOTTOM - value / highest * (BOTTOM - TOP)
+def dots(title: str, rows: Mapping[str, Sequence[float]], unit: str) -> Markup:
+    """One row of dots per CSS class, one dot per round, a bar at the median; the infinite right."""
+    frame = Frame(HALF.width, 46 + 34 * len(rows))
+    finite = [v for row in rows.values() for v in row if math.isfinite(v)]
+    ends = (92, frame.right - 24)
+    x = axes.linear_axis(min(finite, default=0), max(finite, default=1), ends)
+    x = x._replace(unit=(1, f" {unit}"))
+    parts = axes.below(x, frame, top=8)
+    for number, (name, values) in enumerate(rows.items()):
+        y = 28 + 34 * number
+        parts.append(svg.text(80, y + 4, name, "y ink"))
+        places = [x.at(value) if math.isfinite(value) else frame.right - 6 for value in values]
+        if places:
+            middle = f"M{median(places):.1f} {y - 12}V{y + 12}"
+            parts.append(f'<path class="median" d="{middle}"/>')
+        for place, (at, value) in enumerate(zip(places, values, strict=True), 1):
+            said = f"{value:,.4g} {unit}" if math.isfinite(value) else "never answered"
+            parts.append(svg.circle(name, at, y, f"{name}, round {place}: {said}"))
+    return svg.svg(title, parts, frame[:2])
 
 
-def _y_axis(ticks: list[float]) -> list[str]:
+def steps(title: str, tries: Sequence[Step], found: float | None) -> Markup:
+    """Rates in the order they were tried: a dot held, a cross did not."""
+    frame = WIDE
+    y = axes.value_axis([found or 0, *(step.rate_rps for step in tries)], frame)
+    x = axes.linear_axis(0, max(len(tries), 1), (LEFT, frame.right), tight=True)
+    phases = axes.merge_bands(Band(i, i + 1, step.phase) for i, step in enumerate(tries))
+    parts = [*axes.band_marks(phases, x, frame), *axes.grid(y, frame.right)]
+    if found:
+        parts.append(f'<path class="mark good" d="M{LEFT} {y.at(found):.1f}H{frame.right}"/>')
+    for number, step in enumerate(tries):
+        at, draw = x.at(number + 0.5), svg.circle if step.held else svg.cross
+        note = f"{show_rate(step.rate_rps)}: {step.reason or 'held'}"
+        parts.append(draw("good" if step.held else "failed", at, y.at(step.rate_rps), note))
+        parts.append(svg.text(at, frame.height - 8, svg.label(round(step.rate_rps, 1)), "x"))
+    return svg.svg(title, parts, frame[:2])
+
+
+def bars(title: str, rows: Sequence[Bar], mark: float | None) -> Markup:
+    """Goodput inside of what was offered; an upright line where the capacity lies."""
+    frame = Frame(WIDE.width, 40 + 44 * len(rows))
+    high = max([mark or 0, *(row.offered for row in rows)])
+    x = axes.linear_axis(0, high, (72, frame.right), room=8, tight=True)
+    parts = axes.below(x, frame, top=4)
+    words = []
+    for number, row in enumerate(rows):
+        top = 24 + 44 * number
+        parts.append(svg.text(62, top + 12, row.name, "y ink"))
+        words.append(svg.text(x.start + 6, top - 6, row.words, "ink"))
+        for name, value in (("bar offered", row.offered), ("bar good", row.good)):
+            parts.append(svg.rect(name, (x.start, x.at(value)), (top, top + 16)))
+    if mark:
+        parts.append(f'<path class="mark" d="M{x.at(mark):.1f} 4V{frame.bottom}"/>')
+    return svg.svg(title, [*parts, *words], frame[:2])
+
+
+def interval(
+    title: str, found: tuple[float, float, float], limit: float, outcome: str, upper: bool
+) -> Markup:
+    """A measured value with its interval against a limit; the wrong side of it is tinted.
+
+    Args:
+        title: read out to those who cannot see it.
+        found: low, value, high; infinite ones end in an arrow.
+        limit: drawn as an upright line.
+        outcome: CSS class.
+        upper: whether the wrong side is above the limit.
+    """
+    frame = Frame(150, 26)
+    known = [limit, *(value for value in found if math.isfinite(value))]
+    margin = 0.18 * (max(known) - min(known)) or abs(limit) * 0.1 or 1.0
+    x = Axis([], min(known) - margin, max(known) + margin, 4, frame.width - 4)
+    at, (low, value, high) = x.at(limit), map(x.at, found)
+    parts = [
+        svg.rect("wrong", (at, frame.width) if upper else (0, at), (3, 23)),
+        f'<path class="limit" d="M{at:.1f} 1V25"/>',
+        f'<path class="range {outcome}" d="M{low:.1f} 13H{max(high, low + 0.1):.1f}"/>',
+    ]
+    if math.isinf(found[2]):
+        parts.append(f'<path class="range {outcome}" d="M{high - 5} 8l5 5l-5 5"/>')
+    if math.isfinite(found[1]):
+        parts.append(f'<circle class="value {outcome}" cx="{value:.1f}" cy="13" r="4.5"/>')
+    return svg.svg(title, parts, frame[:2])
+
+
+def _runs(
+    slices: Sequence[Slice], line: Sequence[float | None]
+) -> Iterator[list[tuple[float, float]]]:
+    """Stretches without a gap, as (middle of the slice, value)."""
+    points: list[tuple[float, float]] = []
+    end_s = -math.inf
+    for place, value in zip(slices, line, strict=True):
+        there = value is not None and math.isfinite(value)
+        if points and (not there or place.start_s > end_s + 0.001):
+            yield points
+            points = []
+        if value is not None and there:
+            points.append(((place.start_s + place.end_s) / 2, value))
+        end_s = place.end_s
+    if points:
+        yield points
+
+
+def _marks(places: Mapping[str, float], frame: Frame, right: float) -> list[str]:
     parts = []
-    for tick in ticks:
-        y = _y(tick, ticks[-1])
-        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{RIGHT}"/>')
-        parts.append(_text(LEFT - 8, y + 4, f"{tick:,g}", "y"))
+    for number, (name, at) in enumerate(places.items()):
+        side, shift = ("end", -5) if at > (LEFT + right) / 2 else ("start", 5)
+        parts.append(f'<path class="mark" d="M{at:.1f} {TOP - 12}V{frame.bottom}"/>')
+        parts.append(svg.text(at + shift, TOP - 2 + 15 * number, name, f"ink {side}"))
     return parts
 
 
-def _time_axis(seconds: float) -> list[str]:
-    ticks = [tick for tick in nice_ticks(seconds) if tick <= seconds]
-    x = (LEFT + tick / seconds * (RIGHT - LEFT) for tick in ticks)
-    return [_text(at, BOTTOM + 20, f"{tick:g} s", "x") for at, tick in zip(x, ticks, strict=True)]
+def _top(y: Axis, count: float) -> float:
+    """Of a bar: one request among a million is still seen."""
+    return min(y.at(count), y.start - 1.5) if count else y.start
 
 
-def _runs(points: Iterable[tuple[float, float] | None]) -> list[list[tuple[float, float]]]:
-    runs: list[list[tuple[float, float]]] = [[]]
-    for point in points:
-        if point is None:
-            runs.append([])
-        else:
-            runs[-1].append(point)
-    return [run for run in runs if run]
-
-
-def _path(name: str, run: list[tuple[float, float]]) -> str:
-    points = "L".join(f"{x:.1f} {y:.1f}" for x, y in run)
-    return f'<path class="line {name}" d="M{points}{"h0" if len(run) == 1 else ""}"/>'
-
-
-def _hover(x: float, width: float, note: str) -> str:
-    place = f'x="{x:.1f}" y="{TOP}" width="{width:.2f}" height="{BOTTOM - TOP}"'
-    return f'<rect class="hover" {place}><title>{Markup.escape(note)}</title></rect>'
-
-
-def _text(x: float, y: float, text: str, name: str) -> str:
-    return f'<text class="{name}" x="{x:.1f}" y="{y:.1f}">{Markup.escape(text)}</text>'
-
-
-def _svg(title: str, parts: Iterable[str]) -> Markup:
-    box = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{Markup.escape(title)}"'
-    return Markup(f"<svg {box}>{''.join(parts)}</svg>")  # noqa: S704 - every text is escaped above
+def _outline(name: str, tops: Sequence[tuple[float, float, float]]) -> str:
+    path = "".join(f"V{top:.1f}H{end:.1f}" for _, end, top in tops)
+    return f'<path class="line {name}" d="M{tops[0][0]:.1f} {tops[0][2]:.1f}{path}"/>'

@@ -1,6 +1,8 @@
-"""Locust users who post one text after another to /v1/classify, as fast as the answers come.
+"""Locust users for a Heed service: closed workloads as Locust knows them, and an open loop.
 
-Example: locust -f loadtest/locustfile.py --host http://127.0.0.1:8000
+Closed, with web UI: locust -f loadtest/locustfile.py --host http://127.0.0.1:8000
+One kind of request: locust -f loadtest/locustfile.py --host ... Batch   (or --tags batch)
+Open loop: locust -f loadtest/locustfile.py --host ... --headless --workload steady --rate 200
 """
 # mypy: disallow-untyped-decorators=False
 # (Locust's event hooks carry no types)
@@ -16,113 +18,242 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import gevent
-from locust import FastHttpUser, events, task
-from locust.exception import RescheduleTaskImmediately
+from locust import FastHttpUser, User, events, tag, task
+from locust.exception import RescheduleTaskImmediately, StopUser
 
-try:
-    from loadtest.samples import OK, Samples
-    from loadtest.texts import BUILT_IN, TextsError, read_texts
-except ModuleNotFoundError:  # not installed: Locust has put this file's folder on sys.path
-    from samples import OK, Samples  # type: ignore[import-not-found, no-redef]
-    from texts import BUILT_IN, TextsError, read_texts  # type: ignore[import-not-found, no-redef]
+sys.path.insert(0, str(Path(__file__).parents[1]))  # not installed: `loadtest` lies beside
+
+from loadtest.connections import judge_answer
+from loadtest.durations import DurationError, parse_duration
+from loadtest.openloop import OpenLoopRun
+from loadtest.payloads import Payload, Payloads
+from loadtest.plan import Plan, open_plan
+from loadtest.recording import Recording, Request
+from loadtest.result import OK
+from loadtest.texts import TextsError
+from loadtest.workload import Mix, Texts, Workload, WorkloadError, load_workload
 
 
-class Classify(FastHttpUser):
-    """Sends a text, reads the whole answer, sends the next: a closed workload on one connection."""
+class _Closed(FastHttpUser):
+    """A closed workload: sends a request, reads the whole answer, sends the next."""
 
+    abstract = True
     network_timeout = connection_timeout = 30.0  # seconds
     insecure = False  # an API key goes only to a host whose certificate holds
 
-    bodies: ClassVar[Iterator[str]]
+    payloads: ClassVar[dict[str, Iterator[Payload]]]  # by kind, endless
     headers: ClassVar[dict[str, str]]
-    samples: ClassVar[Samples]
-    result_file: ClassVar[str | None] = None
+    recording: ClassVar[Recording | None] = None
+    result_file: ClassVar[Path | None] = None
+    cpu_warning: ClassVar = False
     began: ClassVar[float]
+    started_at: ClassVar[str]
+    cpu_s: ClassVar[float]
+    elapsed_s: ClassVar[float] = 0.0
 
-    @task
-    def classify(self) -> None:
-        """One request and its sample; cut off by the end of the run, it counts as unfinished."""
-        outcome, end = "unfinished", None
-        start = time.perf_counter()
+    def send(self, kind: str) -> None:
+        """One request and its record; cut off by the end of the run, it is `unfinished`."""
+        payload = next(self.payloads[kind])
+        outcome, end, sent = "unfinished", None, time.monotonic()
         try:
             with self.client.post(
-                "/v1/classify",
-                data=next(self.bodies),
+                payload.path,
+                name=f"{payload.path} {kind}",
+                data=payload.body.decode(),
                 headers=self.headers,
                 catch_response=True,
                 allow_redirects=False,
             ) as response:
-                end = time.perf_counter()
-                outcome = outcome_of(response)
+                end = time.monotonic()
+                outcome, version = outcome_of(response, payload.texts)
+                context = {"outcome": outcome, "model_version": version}
+                response.request_meta["context"] = context
                 if outcome != OK:
                     response.failure(outcome)
         finally:
-            if self.result_file:
-                latency_s = (end or time.perf_counter()) - start
-                self.samples.add(start - self.began, latency_s, outcome)
+            self._record(payload, sent, end or time.monotonic(), outcome)
         # Skips Locust's wait: a user stopped in it, even for 0 s, dies with its next request sent.
         raise RescheduleTaskImmediately
 
+    def _record(self, payload: Payload, sent: float, end: float, outcome: str) -> None:
+        if self.recording is None:
+            return
+        at_s = sent - self.began
+        stages = self.recording.stages
+        tally = next((s for s in stages if at_s < s.planned.end_s), stages[-1])
+        sent_s, end_s = at_s - tally.planned.start_s, end - self.began - tally.planned.start_s
+        tally.add(Request(payload.kind, payload.texts, sent_s, sent_s, end_s, end_s, outcome))
 
-def outcome_of(response: Any) -> str:  # noqa: ANN401 - Locust's response has no public type
-    """`ok`, or the failure's short name, which never quotes the text sent."""
-    if response.status_code not in (0, 200):
-        return f"status {response.status_code}"
-    if error := response.request_meta["exception"]:
-        return type(error).__name__
-    try:
-        results = json.loads(response.content)["results"]
-    except (ValueError, KeyError, TypeError):
-        return "no results in the answer"
-    return OK if isinstance(results, list) and len(results) == 1 else "not one result"
+
+class Single(_Closed):
+    """One text in each request."""
+
+    @tag("single")
+    @task
+    def single(self) -> None:
+        """Classify one text."""
+        self.send("single")
+
+
+class Batch(_Closed):
+    """Several texts in each request."""
+
+    @tag("batch")
+    @task
+    def batch(self) -> None:
+        """Classify `batch_size` texts."""
+        self.send("batch")
+
+
+class Explain(_Closed):
+    """One text, and what the answer rests on."""
+
+    @tag("explain")
+    @task
+    def explain(self) -> None:
+        """Classify and explain one text."""
+        self.send("explain")
+
+
+class Mixed(_Closed):
+    """All three kinds, by the shares of the workload."""
+
+    tasks = [Single.single, Batch.batch, Explain.explain]  # noqa: RUF012 - replaced, not changed
+
+
+class OpenLoop(User):
+    """Stands for the open loop in Locust's counts: requests come from the schedule, not users."""
+
+    @task
+    def wait(self) -> None:
+        """Until the schedule has been sent and answered."""
+        self.environment.open_loop.finished.wait()
+        raise StopUser
+
+
+def outcome_of(response: Any, texts: int) -> tuple[str, str | None]:  # noqa: ANN401 - Locust's response has no public type
+    """As `judge_answer`, from Locust's own response."""
+    if response.status_code == 0 and (error := response.request_meta["exception"]):
+        return type(error).__name__, None
+    return judge_answer(response.status_code, response.content or b"", texts)
 
 
 @events.init_command_line_parser.add_listener
 def add_options(parser: Any, **_: object) -> None:  # noqa: ANN401 - Locust's own parser class
     """Options beside Locust's own; the key may come from the environment, where `ps` shows none."""
     add = functools.partial(parser.add_argument, include_in_web_ui=False)
-    add("--texts", default=str(BUILT_IN), help="texts to send: .txt, .csv or .jsonl, also .gz")
     add("--api-key", default="", env_var="HEED_API_KEY", help="sent as a bearer token")
-    add("--result-file", help="save every latency here; without workers only")
+    add("--texts", type=Path, help="texts to send: .txt, .csv, .tsv or .jsonl, also .gz")
+    add("--workload", help="open loop: a shipped workload (steady, ...) or a .toml file")
+    add("--rate", type=float, help="open loop: requests/s of a workload of one stage")
+    add("--duration", help="open loop: its length, e.g. 30s")
+    add("--records", type=Path, help="a CSV row for each request; without workers only")
+    add("--plan", type=Path, help="what `heed` hands over: a plan as JSON")
+    add("--result-file", type=Path, help="the counts and histograms as JSON")
 
 
 @events.init.add_listener
 def prepare(environment: Any, **_: object) -> None:  # noqa: ANN401 - untyped in Locust's events
-    """Read the options once, before any clock runs. A bad texts file ends Locust."""
+    """Read the options once, before any clock runs. Bad ones end Locust with one line."""
     options = environment.parsed_options
+    headers = {"Authorization": f"Bearer {options.api_key}"} if options.api_key else {}
     try:
-        texts = read_texts(Path(options.texts))
-    except TextsError as error:
+        plan = Plan.model_validate_json(options.plan.read_bytes()) if options.plan else None
+        workload = plan.workload if plan else workload_from(options)
+        if options.workload or (plan and plan.arrivals != "closed"):
+            environment.user_classes = [OpenLoop]
+            environment.open_loop = OpenLoopRun(
+                environment,
+                lambda: plan or open_plan([environment.host], workload),
+                lambda plan: Payloads(plan.workload, plan.workload.text_pool),
+                headers,
+                result_file=options.result_file,
+                records=options.records,
+            )
+        else:
+            prepare_closed(environment, workload, plan, headers)
+    except (TextsError, WorkloadError, DurationError, OSError) as error:
         sys.exit(f"Error: {error}")
-    Classify.bodies = itertools.cycle([json.dumps({"inputs": text}) for text in texts])
-    Classify.headers = {"Content-Type": "application/json"}
-    if options.api_key:
-        Classify.headers["Authorization"] = f"Bearer {options.api_key}"
-    Classify.result_file = options.result_file
     gevent.get_hub().loop.update_now()  # --run-time counts from gevent's clock, stale by now
+
+
+def workload_from(options: Any) -> Workload:  # noqa: ANN401 - Locust's own class
+    """The workload that the options name, `mixed` when they name none."""
+    workload = load_workload(options.workload or "mixed")
+    if options.texts:
+        texts = Texts(file=options.texts.resolve())
+        workload = workload.model_copy(update={"texts": texts})
+    if options.rate or options.duration:
+        first = workload.stages[0]
+        duration_s = parse_duration(options.duration) if options.duration else first.duration_s
+        workload = workload.with_rate(options.rate or first.rate, duration_s)
+    return workload
+
+
+def prepare_closed(
+    environment: Any,  # noqa: ANN401
+    workload: Workload,
+    plan: Plan | None,
+    headers: dict[str, str],
+) -> None:
+    """Texts, headers and the recording of the closed users."""
+    named = [cls for cls in environment.user_classes if cls is not OpenLoop]
+    environment.user_classes = [Mixed] if Mixed in named else named
+    shares = (workload.mix.single, workload.mix.batch, workload.mix.explain)
+    tasks = (Single.single, Batch.batch, Explain.explain)
+    Mixed.tasks = [
+        task for task, share in zip(tasks, shares, strict=True) for _ in range(round(100 * share))
+    ]
+    _Closed.payloads = {kind: bodies(workload, kind) for kind in ("single", "batch", "explain")}
+    _Closed.headers = {"Content-Type": "application/json", **headers}
+    if plan:
+        _Closed.recording = Recording(plan)
+        _Closed.result_file = environment.parsed_options.result_file
+
+
+def bodies(workload: Workload, kind: str) -> Iterator[Payload]:
+    """Endless payloads of one kind."""
+    mix = Mix.model_validate({kind: 1.0, "batch_size": workload.mix.batch_size})
+    payloads = Payloads(workload.model_copy(update={"mix": mix}), workload.text_pool)
+    return map(payloads.__getitem__, itertools.count())
 
 
 @events.test_start.add_listener
 def begin(**_: object) -> None:
-    """Start a run's samples and its clock."""
-    Classify.samples = Samples(started_at=datetime.now(UTC).isoformat(timespec="seconds"))
-    Classify.began = time.perf_counter()
+    """Start the clock of a closed run."""
+    _Closed.began = time.monotonic()
+    _Closed.started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    _Closed.cpu_s = time.process_time()
 
 
 @events.cpu_warning.add_listener
 def note_cpu_warning(**_: object) -> None:
     """Remember that latencies may hold the generator's own delay."""
-    Classify.samples.cpu_warning = True
+    _Closed.cpu_warning = True
 
 
 @events.test_stopping.add_listener
 def note_stop(**_: object) -> None:
     """Remember when the load ended; requests in flight still finish."""
-    Classify.samples.stopped_s = time.perf_counter() - Classify.began
+    if hasattr(_Closed, "began"):
+        _Closed.elapsed_s = time.monotonic() - _Closed.began
 
 
 @events.quit.add_listener
 def save(**_: object) -> None:
-    """Write the samples once every user has stopped."""
-    if Classify.result_file:
-        Classify.samples.write(Path(Classify.result_file))
+    """Write what closed users recorded, once every user has stopped."""
+    if _Closed.recording is None or not _Closed.result_file:
+        return
+    process = {
+        "began": _Closed.began,
+        "elapsed_s": _Closed.elapsed_s,
+        "cpu_ratio": (time.process_time() - _Closed.cpu_s) / max(_Closed.elapsed_s, 1e-3),
+        "interrupted": False,
+    }
+    whole = {
+        "started_at": _Closed.started_at,
+        "cpu_warning": _Closed.cpu_warning,
+        "processes": [process],
+        "stages": _Closed.recording.to_dict(),
+    }
+    _Closed.result_file.write_text(json.dumps(whole), encoding="utf-8")

@@ -1,123 +1,177 @@
-"""A result for people: headline figures, run facts and one self-contained HTML page. Pure."""
+"""A result as one self-contained HTML page. Pure."""
 
+import math
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from loadtest import charts
-from loadtest.result import Latency, Result, Second
+from loadtest import charts, figures
+from loadtest.charts import Bar
+from loadtest.facts import facts, notes
+from loadtest.figures import PERCENTILES
+from loadtest.histogram import Distribution
+from loadtest.quantity import show_rate
+from loadtest.result import Judgement, Result, Stage, latencies
+from loadtest.row import is_upper, row, was_seen
+from loadtest.timeline import WORDS, Chart, laid_out, over_time, server
 
-CLOSED = (
-    "Closed workload: each user waits for an answer before sending again. When the server stalls, "
-    "the load stalls with it, so these latencies flatter a server that stalls."
-)
+NUM_BARS = 64
+CURVE_POINTS = 160
+MARKS = ("p50", "p95", "p99")
+
+
+class Part(NamedTuple):
+    """The charts of one scenario."""
+
+    name: str
+    over_time: list[Chart]
+    spread: list[Chart]
+    server: list[Chart]
+    outcomes: tuple[list[str], list[list[str]]] | None
+    hint: str
 
 
 def to_html(result: Result) -> str:
     """One HTML page that loads nothing from anywhere; every text in it is escaped."""
-    folder = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
-        loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    scenarios = dict.fromkeys(s.scenario for s in result.stages if s.role == "candidate")
     return environment.get_template("report.html.j2").render(
         result=result,
-        headline=headline(result),
+        figures=figures,
+        show_rate=show_rate,
+        title=figures.TITLES[result.command],
         facts=facts(result),
         notes=notes(result),
-        latency_chart=_latency_chart(result) if result.latency else None,
-        histogram=_histogram(result.latency) if result.latency else None,
-        throughput_chart=_throughput_chart(result) if result.series else None,
+        interval_name=figures.interval_name(result),
+        headlines={name: figures.headline(s) for name, s in figures.sections(result).items()},
+        rows=[(row(j), _interval(j)) for j in figures.judgements(result)],
+        comparisons=[(row(j), _dots(j)) for j in figures.judgements(result) if j.relative],
+        capacity=_capacity(result),
+        parts=[_part(result, scenario) for scenario in scenarios],
     )
 
 
-def headline(result: Result) -> dict[str, str]:
-    """The figures that matter, by name."""
-    latency = result.latency
-    seconds = (
-        (latency.p50_s, latency.p95_s, latency.p99_s, latency.max_s) if latency else [None] * 4
+def _interval(judgement: Judgement) -> Markup | None:
+    value, low, high = judgement.value, judgement.low, judgement.high
+    if not was_seen(judgement):
+        return None
+    if low is None and high is None:
+        low = high = value
+    ends = tuple(math.inf if end is None else end for end in (low, value, high))
+    said = row(judgement)
+    title = f"{said.measured}, limit {said.limit}"
+    upper, outcome = is_upper(judgement), judgement.outcome
+    return charts.interval(title, ends, judgement.limit, outcome, upper)  # type: ignore[arg-type]
+
+
+def _dots(judgement: Judgement) -> Markup | None:
+    values = figures.round_values(judgement)
+    unit = figures.round_unit(judgement)
+    title = f"{judgement.metric} of each round in {unit}"
+    return charts.dots(title, values, unit) if values else None
+
+
+def _capacity(result: Result) -> list[Chart]:
+    capacity = result.capacity
+    if capacity is None:
+        return []
+    drawn = charts.steps("Rates that were tried", capacity.steps, capacity.rate_rps)
+    legend = {"block good": "held", "block failed": "did not hold", "dashed": "the capacity"}
+    found = [Chart("Search", "requests/s, in the order they were tried", legend, drawn)]
+    if capacity.overload:
+        rows = [
+            Bar(figures.overload_name(o), o.offered_rps, o.goodput_rps, figures.overload_words(o))
+            for o in capacity.overload
+        ]
+        legend = {
+            "block offered": "offered",
+            "block good": "good answers",
+            "dashed": "the capacity",
+        }
+        drawn = charts.bars("Goodput under overload", rows, capacity.rate_rps)
+        found.append(Chart("Overload", "requests/s", legend, drawn))
+    return found
+
+
+def _part(result: Result, scenario: str) -> Part:
+    """Charts over time of all stages; percentiles only of stages that may be merged."""
+    merged = {
+        name: [stage for stage in stages if stage.scenario == scenario]
+        for name, stages in figures.sections(result).items()
+    }
+    stages = [stage for some in merged.values() for stage in some]
+    pieces, bands = laid_out(result, scenario)
+    per_point = max((len(piece.seconds) for piece in pieces), default=1)
+    return Part(
+        scenario,
+        over_time=over_time(pieces, bands),
+        spread=_spread(result, scenario, stages),
+        server=server(pieces, bands),
+        outcomes=figures.outcome_table(stages) if stages else None,
+        hint=f"Each point is the worst second of {per_point}; rates are means." * (per_point > 1),
     )
-    return {
-        **dict(zip(("p50", "p95", "p99", "max"), map(format_ms, seconds), strict=True)),
-        "throughput": f"{result.throughput_rps:,.1f} requests/s",
-        "failed": f"{result.failed:,} of {result.requests:,}",
-    }
 
 
-def facts(result: Result) -> dict[str, str]:
-    """What was run, by name."""
-    plan, generator = result.plan, result.generator
-    served = [f"{m.name} version {m.version}" for m in result.models]
-    hashes = [m.manifest_sha256 for m in result.models if m.manifest_sha256]
-    return {
-        "service": plan.url,
-        "model": ", ".join(served) or "not listed by the service",
-        "manifest sha256": ", ".join(hashes) or "not listed by the service",
-        "users": f"{plan.users:,}",
-        "duration": f"{result.measured_s:.1f} s, after {plan.warm_up_s} s of warm-up",
-        "texts": f"{plan.num_texts:,}, {plan.texts}",
-        "started": result.started_at.replace("T", " ").replace("+00:00", " UTC"),
-        "generator": f"Locust {generator.locust_version}, {generator.cpu_count} CPUs",
-    }
-
-
-def notes(result: Result) -> list[str]:
-    """How far the figures can be trusted, the workload first."""
-    lines = [CLOSED]
-    if result.generator.cpu_warning:
-        lines.append("The load generator ran short of CPU: latencies include its own delay.")
-    if result.interrupted:
-        lines.append(f"Stopped by hand, before the {result.plan.duration_s} s had passed.")
-    return lines
-
-
-def format_ms(seconds: float | None) -> str:
-    """Milliseconds with three significant digits or more; a dash for None."""
-    if seconds is None:
-        return "-"
-    ms = seconds * 1000
-    return f"{ms:,.{2 if ms < 10 else 1 if ms < 100 else 0}f} ms"
-
-
-def _latency_chart(result: Result) -> Markup:
-    lines = {
-        "max": [_ms(second.max_s) for second in result.series],
-        "p95": [_ms(second.p95_s) for second in result.series],
-        "p50": [_ms(second.p50_s) for second in result.series],
-    }
-    said = [
-        f"p50 {format_ms(s.p50_s)}, p95 {format_ms(s.p95_s)}, max {format_ms(s.max_s)}"
-        for s in result.series
+def _spread(result: Result, scenario: str, stages: list[Stage]) -> list[Chart]:
+    """Percentile curves and histogram of stages that may be merged."""
+    closed = any(stage.users is not None for stage in stages)
+    at = f", at {show_rate(stages[0].rate_rps)}" if result.capacity and stages else ""
+    found = {"scheduled": latencies(stages)}
+    if not closed:
+        found["sent"] = latencies(stages, sent=True)
+    if not found["scheduled"].answered:
+        return []
+    legend = {} if closed else {name: WORDS[name] for name in found}
+    marks = {name: 1000 * found["scheduled"].quantile(PERCENTILES[name]) for name in MARKS}
+    edges, series = _binned(found)
+    never = found["scheduled"].unanswered
+    bars = charts.histogram("Latency histogram", edges, series, marks, never)
+    lines = charts.percentile_chart(
+        "Latency by percentile",
+        {name: _curve(distribution) for name, distribution in found.items()},
+        _limits(result, scenario),
+        (found["scheduled"].total, never),
+    )
+    return [
+        Chart("Latency by percentile", f"ms{at}", legend, lines),
+        Chart("Latency histogram", f"answers by ms, logarithmic{at}", legend, bars),
     ]
-    return charts.line_chart("Latency over time", lines, _at(said), result.measured_s)
 
 
-def _throughput_chart(result: Result) -> Markup:
-    lines = {
-        "rate": [second.throughput_rps for second in result.series],
-        "errors": [_failed_rps(second) for second in result.series] if result.failed else [],
-    }
-    said = [f"{s.throughput_rps:,.0f} requests/s, {s.failed:,} failed" for s in result.series]
-    return charts.line_chart("Throughput over time", lines, _at(said), result.measured_s)
+def _binned(found: dict[str, Distribution]) -> tuple[list[float], dict[str, list[int]]]:
+    """Edges in ms, each the same factor above the last, and the answers between them."""
+    values = [value for distribution in found.values() for value in distribution.values_s]
+    low, high = min(values) * 999, max(values) * 1001
+    high = max(high, low * 1.2)
+    edges = [low * (high / low) ** (i / NUM_BARS) for i in range(NUM_BARS + 1)]
+    counts = {}
+    for name, distribution in found.items():
+        below = [distribution.within(edge / 1000) for edge in edges]
+        counts[name] = [b - a for a, b in pairwise(below)]
+    return edges, counts
 
 
-def _histogram(latency: Latency) -> Markup:
-    marks = {"p50": latency.p50_s, "p95": latency.p95_s, "p99": latency.p99_s}
-    bins = latency.histogram
-    edges_ms = [edge_s * 1000 for edge_s in bins.edges_s]
-    marks_ms = {name: seconds * 1000 for name, seconds in marks.items()}
-    return charts.histogram("Latency histogram", edges_ms, bins.counts, marks_ms, "ms")
+def _curve(distribution: Distribution) -> list[tuple[float, float]]:
+    """(fraction, ms), evenly over the nines, up to the last answered request."""
+    total, never = distribution.total, distribution.unanswered
+    nines = math.log10(total / max(never, 1))
+    fractions = (1 - 10 ** (-nines * i / CURVE_POINTS) for i in range(CURVE_POINTS + 1))
+    points = ((f, 1000 * distribution.quantile(max(f, 1 / total))) for f in fractions)
+    return [(min(f, 1 - 1 / (total + 1)), ms) for f, ms in points if math.isfinite(ms)]
 
 
-def _failed_rps(second: Second) -> float:
-    answered = second.requests - second.failed
-    width_s = answered / second.throughput_rps if answered else 1.0
-    return second.failed / width_s
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1000
-
-
-def _at(said: list[str]) -> list[str]:
-    return [f"second {number}: {text}" for number, text in enumerate(said)]
+def _limits(result: Result, scenario: str) -> list[tuple[float, float, str]]:
+    return [
+        (PERCENTILES[j.metric], j.limit * 1000, row(j).limit)
+        for j in figures.judgements(result)
+        if j.metric in PERCENTILES and not j.relative and j.scenario == scenario
+    ]

@@ -1,87 +1,95 @@
-"""Runs Locust in a process of its own, so that gevent's patches stay out of this one."""
+"""Runs a plan: Locust in a process of its own, so that gevent's patches stay out of this one."""
 
+import json
+import math
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from loadtest.result import Generator, Plan, Result, summarise
-from loadtest.samples import Samples
+from loadtest.monitor import Monitor
+from loadtest.plan import Plan
+from loadtest.recording import Recording
+from loadtest.result import Generator, Run, Stage, Tick
 from loadtest.target import Target
-from loadtest.texts import BUILT_IN, read_texts
 
-DRAIN_S = 10  # a request without an answer this long after the end of the load is unfinished
+DRAIN_S = 10  # a closed user without an answer this long after the end of the load is unfinished
 POLL_S = 0.1
+
+OnProgress = Callable[[float], None]
 
 
 class RunError(Exception):
     """Locust itself failed; the message is its last line."""
 
 
-def run_loadtest(  # noqa: PLR0913 - one per thing to choose, two needed
-    url: str,
-    users: int = 8,
-    duration_s: int = 30,
-    texts: Path | None = None,
+def run_plan(
+    plan: Plan,
+    targets: Sequence[Target],
     *,
     api_key: str | None = None,
-    warm_up_s: int = 2,
-    on_progress: Callable[[float], None] = lambda _: None,
-) -> Result:
-    """Load a service with a closed workload and measure it. Blocks for the whole run.
+    processes: int = 1,
+    on_progress: OnProgress = lambda _: None,
+) -> Run:
+    """Load the targets as planned and gather what was counted and seen. Blocks for the whole run.
 
     Args:
-        url: base address of the service.
-        users: how many send at the same time, each one request after another.
-        duration_s: measured seconds, whole.
-        texts: what to send, see `read_texts`; the built-in customer messages when None.
-        api_key: bearer token for the service.
-        warm_up_s: seconds of load before the measured ones, whole.
+        plan: what to send, when, and where.
+        targets: the services of `plan.targets`, for their /metrics.
+        api_key: bearer token for the services.
+        processes: Locust processes that share the schedule; more than one in open loops only.
         on_progress: called about ten times a second with the seconds since the start.
 
     Raises:
-        TargetError: the service is not there or not ready.
-        TextsError: the texts cannot be read.
         RunError: Locust failed.
         KeyboardInterrupt: Ctrl-C before the load began; later it only ends the run early.
     """
-    target = Target(url, api_key)
-    num_texts = len(read_texts(texts or BUILT_IN))
-    target.require_ready()
-    source = texts.name if texts else "built-in"
-    plan = Plan(target.url, users, duration_s, warm_up_s, source, num_texts)
-    models = target.models()
-    with TemporaryDirectory(prefix="heed-loadtest-") as folder:
-        command = _command(plan, (texts or BUILT_IN).resolve())
-        interrupted = _run(command, Path(folder), api_key, on_progress)
-        samples = _collect(Path(folder), interrupted)
-    generator = Generator(version("locust"), os.cpu_count() or 1, samples.cpu_warning)
-    return summarise(samples, plan, models, generator, interrupted)
+    with TemporaryDirectory(prefix="heed-loadtest-") as name:
+        folder = Path(name)
+        (folder / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+        clock_s = time.time() - time.monotonic()
+        command = _command(plan, processes)
+        interrupted, ticks = _run(command, folder, targets, api_key, on_progress)
+        clock_step_s = time.time() - time.monotonic() - clock_s
+        counted = _collect(folder, interrupted)
+    return _to_run(plan, counted, ticks, interrupted, clock_step_s)
 
 
-def _command(plan: Plan, texts: Path) -> list[str]:
+def _command(plan: Plan, processes: int) -> list[str]:
     locustfile = Path(__file__).with_name("locustfile.py")
-    run_time_s = plan.warm_up_s + plan.duration_s
-    return [
+    command = [
         *(sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--only-summary"),
-        *("--host", plan.url, "--texts", str(texts), "--result-file", "samples.csv"),
-        *("--users", str(plan.users), "--spawn-rate", str(plan.users)),
-        *("--run-time", f"{run_time_s}s", "--stop-timeout", str(DRAIN_S)),
+        *("--host", plan.targets[0], "--plan", "plan.json", "--result-file", "counted.json"),
         *("--exit-code-on-error", "0", "--loglevel", "ERROR"),
+    ]
+    if plan.arrivals != "closed":
+        if processes > 1:
+            command += ["--processes", str(processes)]
+        return [*command, "--users", str(processes), "--spawn-rate", str(processes)]
+    users = plan.stages[-1].users
+    return [
+        *(*command, "--users", str(users), "--spawn-rate", str(users)),
+        *("--run-time", f"{math.ceil(plan.duration_s)}s", "--stop-timeout", str(DRAIN_S)),
     ]
 
 
 def _run(
-    command: list[str], folder: Path, api_key: str | None, on_progress: Callable[[float], None]
-) -> bool:
-    """Run Locust in `folder`; returns whether Ctrl-C ended it early."""
+    command: list[str],
+    folder: Path,
+    targets: Sequence[Target],
+    api_key: str | None,
+    on_progress: OnProgress,
+) -> tuple[bool, list[Tick]]:
+    """Run Locust in `folder`; returns whether Ctrl-C ended it early, and what was seen."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LOCUST_")}
     environment["HEED_API_KEY"] = api_key or ""
     began = time.monotonic()
+    interrupted = False
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -92,26 +100,72 @@ def _run(
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C comes to us alone; we pass it on, once
         )
+        monitor = Monitor(process.pid, targets)
+        monitor.start()
         try:
             while process.poll() is None:
                 on_progress(time.monotonic() - began)
                 time.sleep(POLL_S)
         except KeyboardInterrupt:
+            interrupted = True
             process.terminate()
             process.wait()
-            return True
         finally:
             process.kill()
             process.wait()
-    return False
+            monitor.stop()
+    return interrupted, monitor.ticks
 
 
-def _collect(folder: Path, interrupted: bool) -> Samples:
+def _collect(folder: Path, interrupted: bool) -> dict[str, Any]:
     try:
-        return Samples.read(folder / "samples.csv")
-    except (OSError, ValueError, StopIteration):
+        counted: dict[str, Any] = json.loads((folder / "counted.json").read_bytes())
+    except (OSError, ValueError):
         if interrupted:
             raise KeyboardInterrupt from None
         log = (folder / "log").read_text(encoding="utf-8", errors="replace")
         last_line = log.strip().rpartition("\n")[2] or "it said nothing"
         raise RunError(f"Locust failed: {last_line}") from None
+    return counted
+
+
+def _to_run(
+    plan: Plan, counted: dict[str, Any], ticks: list[Tick], interrupted: bool, clock_step_s: float
+) -> Run:
+    recording = Recording(plan)
+    recording.merge(counted["stages"])
+    processes = counted["processes"]
+    began = min(process["began"] for process in processes)
+    interrupted = interrupted or any(process["interrupted"] for process in processes)
+    stages = [stage.to_stage() for stage in recording.stages]
+    if interrupted:
+        elapsed_s = max(process["elapsed_s"] for process in processes)
+        stages = [_cut(stage, elapsed_s) for stage in stages if stage.start_s < elapsed_s]
+    return Run(
+        started_at=counted["started_at"],
+        workload=plan.workload.fingerprint(),
+        arrivals=plan.arrivals,
+        seed=plan.workload.seed,
+        texts=f"{plan.workload.texts}, {len(plan.workload.text_pool):,} different",
+        timeout_s=plan.workload.timeout_s,
+        generator=Generator(
+            locust_version=version("locust"),
+            processes=len(processes),
+            cpu_ratio=max(process["cpu_ratio"] for process in processes),
+            cpu_warning=counted["cpu_warning"],
+        ),
+        stages=stages,
+        ticks=[tick.model_copy(update={"at_s": tick.at_s - began}) for tick in ticks],
+        clock_step_s=clock_step_s,
+        interrupted=interrupted,
+    )
+
+
+def _cut(stage: Stage, elapsed_s: float) -> Stage:
+    """What there was of a stage when the run was stopped."""
+    duration_s = min(stage.duration_s, elapsed_s - stage.start_s)
+    seconds = stage.seconds[: math.ceil(duration_s)]
+    if seconds:
+        width_s = min(1.0, duration_s - (len(seconds) - 1))
+        seconds[-1] = seconds[-1].model_copy(update={"width_s": width_s})
+    return stage.model_copy(update={"duration_s": duration_s, "seconds": seconds})

@@ -1,15 +1,30 @@
 """The service under test, seen from outside: is it there, and what does it serve."""
 
 import http.client
+import ipaddress
 import json
+from collections import defaultdict
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from loadtest.result import Model
+from loadtest.result import Target as Facts
 
 TIMEOUT_S = 10.0
+SCRAPE_TIMEOUT_S = 2.0
+# Only these lines go through the parser: a whole page each second would cost the run its quiet.
+_METRICS = (
+    *("process_cpu_seconds_total", "process_resident_memory_bytes", "heed_queue_depth"),
+    *(
+        f"heed_{name}_{part}"
+        for name in ("queue_wait_seconds", "engine_duration_seconds", "batch_size")
+        for part in ("sum", "count")
+    ),
+)
 
 
 class TargetError(Exception):
@@ -31,6 +46,7 @@ class Target:
         if parts.username or parts.query or parts.fragment:
             raise TargetError("the address must hold no password, `?` or `#`; see --api-key")
         self.url = url.rstrip("/")
+        self.local = _is_loopback(parts.hostname or "")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._opener = build_opener(ProxyHandler({}))  # direct, as the load itself goes
 
@@ -49,15 +65,49 @@ class Target:
         """What /v1/models lists; nothing when the service has no such list or refuses it."""
         try:
             entries = json.loads(self._get("/v1/models"))["models"]
-            return [Model(e["name"], e["version"], e.get("manifest_sha256")) for e in entries]
+            return [
+                Model(
+                    name=e["name"],
+                    version=e["version"],
+                    manifest_sha256=e.get("manifest_sha256"),
+                )
+                for e in entries
+            ]
         except HTTPError as error:
             error.close()
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
             pass
         return []
 
-    def _get(self, path: str) -> bytes:
+    def facts(self) -> Facts:
+        """The service as a result shows it."""
+        return Facts(url=self.url, models=self.models(), local=self.local)
+
+    def metrics(self) -> dict[str, float]:
+        """Some values of /metrics by name, summed over labels; empty when there are none."""
+        try:
+            page = self._get("/metrics", SCRAPE_TIMEOUT_S).decode("utf-8")
+            lines = "\n".join(line for line in page.splitlines() if line.startswith(_METRICS))
+            values: dict[str, float] = defaultdict(float)
+            for family in text_string_to_metric_families(lines + "\n"):
+                for sample in family.samples:
+                    values[sample.name] += sample.value
+        except HTTPError as error:
+            error.close()
+            return {}
+        except (OSError, http.client.HTTPException, ValueError):
+            return {}
+        return dict(values)
+
+    def _get(self, path: str, timeout_s: float = TIMEOUT_S) -> bytes:
         request = Request(self.url + path, headers=self._headers)  # noqa: S310 - http(s) only
-        with self._opener.open(request, timeout=TIMEOUT_S) as response:
+        with self._opener.open(request, timeout=timeout_s) as response:
             body: Any = response.read()
         return bytes(body)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,32 +1,115 @@
-"""What a run looks like in a terminal: a progress bar on stderr, then a table on stdout."""
+"""What a result looks like in a terminal: tables on standard output."""
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
+from rich import box
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
-from loadtest.report import facts, headline, notes
-from loadtest.result import Result
+from loadtest import figures
+from loadtest.facts import facts, notes
+from loadtest.result import OK, Outcome, Result, Stage
+from loadtest.row import row
 
-
-def run_with_progress(run: Callable[..., Result], expected_s: int) -> Result:
-    """Call `run(on_progress=...)` behind a bar that fills in `expected_s` seconds."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("measuring", total=expected_s)
-        return run(on_progress=lambda seconds: progress.update(task, completed=seconds))
+PIPED_WIDTH = 110  # columns where there is no terminal to ask
+STYLES: dict[Outcome, str] = {
+    "pass": "green",
+    "warn": "yellow",
+    "fail": "red",
+    "regression": "red",
+    "inconclusive": "yellow",
+    "invalid": "yellow",
+}
 
 
 def show(result: Result) -> None:
-    """Print the figures, the errors by kind, the run facts and the notes."""
-    errors = {f"  {kind}": f"{count:,}" for kind, count in result.errors.items()}
+    """Print the verdict, what it rests on, the figures, the run facts and the notes."""
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    if result.verdict:
+        outcome = result.verdict.outcome
+        words = f"{figures.MARKS[outcome]} {outcome.upper()}"
+        said = _plain(figures.sentence(result))
+        console.print(Text(words, style=f"bold {STYLES[outcome]}"), said)
+        console.print()
+    for table in (_objectives(result), _conditions(result), _overload(result)):
+        if table.row_count:
+            console.print(table)
+            console.print()
+    sections = figures.sections(result)
+    for name, stages in sections.items():
+        if result.capacity or len(sections) > 1:
+            console.print(Text(_plain(name), style="bold"))
+        console.print(_pairs(_headline(stages)))
+    console.print(_pairs(facts(result)))
+    for note in notes(result):
+        console.print(note, soft_wrap=True)
+
+
+def _objectives(result: Result) -> Table:
+    interval = figures.interval_name(result)
+    table = _table(["objective", "measured", interval, "limit", "samples", "outcome"], 1, 5)
+    for found in map(row, figures.judgements(result)):
+        what = _with_detail(found.objective, found.detail)
+        said = f"{figures.MARKS[found.outcome]} {found.outcome}"
+        table.add_row(what, *found[1:5], Text(said, style=STYLES[found.outcome]))
+    return table
+
+
+def _conditions(result: Result) -> Table:
+    table = _table(["condition", "measured", "limit", "outcome"], 4, 4)
+    for check in result.verdict.checks if result.verdict else []:
+        name = _with_detail(check.name, "" if check.ok else check.advice)
+        outcome = Text("✓ ok", style="green") if check.ok else Text("? invalid", style="yellow")
+        table.add_row(name, _plain(check.measured), _plain(check.limit), outcome)
+    return table
+
+
+def _overload(result: Result) -> Table:
+    table = _table(["overload", "what came of it"], 2, 2)
+    for each in result.capacity.overload if result.capacity else []:
+        table.add_row(figures.overload_name(each), figures.overload_words(each))
+    return table
+
+
+def _headline(stages: Sequence[Stage]) -> dict[str, str]:
+    """The figures, then the failures one by one."""
+    tiles = figures.headline(list(stages))
+    counts = figures.outcomes(stages)
+    said = {t.name: f"{t.value}  ({t.note})" if t.note else t.value for t in tiles}
+    failures = {f"  {kind}": f"{count:,}" for kind, count in counts.items() if kind != OK}
+    return said | failures
+
+
+def _table(head: Sequence[str], first_number: int, after_numbers: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    for place, name in enumerate(head):
+        number = first_number <= place < after_numbers
+        kept = number or place == len(head) - 1
+        table.add_column(
+            name,
+            justify="right" if number else "left",
+            no_wrap=kept and len(head) > 2,
+            overflow="fold",
+        )
+    return table
+
+
+def _pairs(said: Mapping[str, str]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in (headline(result) | errors | facts(result)).items():
-        table.add_row(name, value)
-    console = Console(markup=False, highlight=False)
-    console.print(table)
-    for note in notes(result):
-        console.print(note, soft_wrap=True)
+    for name, value in said.items():
+        table.add_row(_plain(name), _plain(value))
+    return table
+
+
+def _with_detail(name: str, detail: str) -> Text:
+    return Text(_plain(name)).append(f"\n{_plain(detail)}" if detail else "", style="dim")
+
+
+def _plain(text: str) -> str:
+    """On one line, without what a terminal would obey: services choose the names of models."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

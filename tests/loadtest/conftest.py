@@ -24,6 +24,7 @@ class Stub(ThreadingHTTPServer):
         self.answer, self.ready = answer, ready
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.bodies: list[bytes] = []
+        self.ports: set[int] = set()  # of the clients that posted
         self.authorizations: set[str | None] = set()
         self.lock = threading.Lock()
 
@@ -51,6 +52,7 @@ class StubHandler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         with self.server.lock:
             self.server.bodies.append(body)
+            self.server.ports.add(self.client_address[1])
             self.server.authorizations.add(self.headers["Authorization"])
             number = len(self.server.bodies)
         self._send(*self.server.answer(number))

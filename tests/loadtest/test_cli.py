@@ -1,7 +1,7 @@
-"""The command as a user meets it."""
+"""The commands as a user meets them."""
 
-import json
-from dataclasses import replace
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,38 +9,36 @@ import typer
 from typer.testing import CliRunner
 
 from loadtest import cli
-from loadtest.cli import DurationError, parse_duration
-from loadtest.result import Generator, Plan, Result, summarise
-from loadtest.samples import OK, Samples
+from loadtest.bench import Bench
+from loadtest.result import Result
+from loadtest.workload import load_workload
+from tests.loadtest.stub import running_stub
 
-app = typer.Typer()
-app.command()(cli.loadtest)
+apps = {name: typer.Typer() for name in ("loadtest", "gate", "capacity", "workload")}
+for name, app in apps.items():
+    app.command()(getattr(cli, name))
 
-
-def _invoke(*arguments: str):
-    return CliRunner().invoke(app, [*arguments])
-
-
-def _a_result(outcome: str = OK) -> Result:
-    samples = Samples("2026-01-02T03:04:05+00:00", stopped_s=1.0)
-    samples.add(0.5, 0.1, outcome)
-    plan = Plan("http://h", users=1, duration_s=1, warm_up_s=0, texts="built-in", num_texts=51)
-    return summarise(samples, plan, [], Generator("2.47.0", 2, cpu_warning=False))
+SLO = """
+version: 1
+scenarios: {steady: {workload: steady, rate: 100, duration: 1s, warm_up: 0s}}
+objectives: [{metric: p50, max: 500ms, margin: 10%}]
+validity: {lag_p99: 50ms, steal: 50%}
+"""
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("10s", 10), ("2m", 120), ("1h", 3600), ("45", 45), ("0", 0)]
-)
-def test_duration_is_seconds_minutes_hours_or_plain_seconds(text: str, seconds: int) -> None:
-    """Whole numbers with one unit."""
-    assert parse_duration(text) == seconds
+def invoke(command: str, *arguments: str):
+    """One command, in process."""
+    return CliRunner().invoke(apps[command], [*arguments])
 
 
-@pytest.mark.parametrize("text", ["", "10x", "-5", "1.5m", "s", "10 s", "1m30s", "\u0663s"])
-def test_anything_else_is_refused_with_an_example(text: str) -> None:
-    """The message quotes what came and shows what is meant."""
-    with pytest.raises(DurationError, match="is not a duration such as 10s, 2m, 1h or 45"):
-        parse_duration(text)
+def counts(result: Result) -> dict[str, int]:
+    """Requests by outcome."""
+    found: dict[str, int] = {}
+    for stage in result.stages:
+        for group in stage.groups:
+            for outcome, count in group.outcomes.items():
+                found[outcome] = found.get(outcome, 0) + count
+    return found
 
 
 @pytest.mark.e2e
@@ -49,60 +47,132 @@ def test_every_fifth_answer_503_is_counted_exactly_and_exits_1(serve_stub, tmp_p
     one = {"results": [{"label": "a"}]}
     with serve_stub(lambda n: (503, {}) if n % 5 == 0 else (200, one)) as stub:
         out = tmp_path / "new" / "run.1"
-        ran = _invoke(stub.url, *f"--users 4 --duration 1s --warm-up 0 --out {out}".split())
+        ran = invoke(
+            "loadtest", stub.url, *f"--users 4 --duration 1s --warm-up 0s --out {out}".split()
+        )
     sent, failed = len(stub.bodies), len(stub.bodies) // 5
     assert failed > 0
-    saved = json.loads(Path(f"{out}.json").read_text(encoding="utf-8"))
-    assert (saved["requests"], saved["failed"]) == (sent, failed)
-    assert saved["errors"] == {"status 503": failed}
+    assert counts(Result.read(out / "result.json")) == {"ok": sent - failed, "status 503": failed}
     assert ran.exit_code == 1
-    assert ran.stderr == f"{failed:,} of {sent:,} requests failed\n"
-    assert "Closed workload" in ran.stdout
+    assert ran.stderr.endswith(f"{failed:,} of {sent:,} requests failed\n")
     assert "flatter a server that stalls" in ran.stdout
-    assert f"{failed:,}<small> of {sent:,}" in Path(f"{out}.html").read_text(encoding="utf-8")
+    assert f"of {sent:,}" in (out / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.e2e
+def test_an_open_loop_sends_at_its_rate(tmp_path: Path) -> None:
+    """Poisson, so within a third of the mean."""
+    with running_stub() as stub:
+        options = f"--rate 100 --duration 2s --warm-up 0s --out {tmp_path}"
+        ran = invoke("loadtest", stub.url, *options.split())
+    assert ran.exit_code == 0, ran.output
+    assert counts(Result.read(tmp_path / "result.json"))["ok"] == pytest.approx(200, rel=0.3)
+    assert "Closed workload" not in ran.stdout
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("delay", "exit_code"), [(0.001, 0), (0.8, 1)])
+def test_a_gate_leaves_four_files_and_exits_by_its_verdict(
+    tmp_path: Path, delay: float, exit_code: int
+) -> None:
+    """0 for a fast stub, 1 for a slow one."""
+    (tmp_path / "slo.yaml").write_text(SLO, encoding="utf-8")
+    out = tmp_path / "gate"
+    with running_stub(delay=delay) as stub:
+        ran = invoke("gate", stub.url, "--slo", str(tmp_path / "slo.yaml"), "--out", str(out))
+    assert ran.exit_code == exit_code, ran.output
+    files = {"result.json", "report.html", "junit.xml", "summary.md"}
+    assert {path.name for path in out.iterdir()} == files
+    assert "steady: 5 rounds of 1 s" in ran.stdout
+    assert Result.read(out / "result.json").verdict.exit_code == exit_code
+
+
+@pytest.mark.e2e
+def test_a_result_of_a_gate_is_the_baseline_of_the_next(tmp_path: Path) -> None:
+    """By its folder or its file; the same build is no regression."""
+    (tmp_path / "slo.yaml").write_text(
+        SLO.replace("margin: 10%", "margin: 10%, max_increase: 300%"), encoding="utf-8"
+    )
+    options = ["--slo", str(tmp_path / "slo.yaml"), "--out"]
+    with running_stub(delay=0.02) as stub:
+        first = invoke("gate", stub.url, *options, str(tmp_path / "a"))
+        baseline = ("--baseline", str(tmp_path / "a"))
+        second = invoke("gate", stub.url, *options, str(tmp_path / "b"), *baseline)
+    assert (first.exit_code, second.exit_code) == (0, 0), second.output
+    relative = [j.relative for j in Result.read(tmp_path / "b" / "result.json").verdict.judgements]
+    assert relative == [False, True]
+
+
+def test_workload_learns_lengths_and_keeps_no_text(tmp_path: Path) -> None:
+    """Neither in the file nor on the screen."""
+    data, out = tmp_path / "t.csv", tmp_path / "t.toml"
+    data.write_text("text\n" + "canary " * 10 + "\n" + "canary\n", encoding="utf-8")
+    ran = invoke("workload", str(data), "--out", str(out), "--rate", "50")
+    assert ran.exit_code == 0
+    assert "canary" not in out.read_text(encoding="utf-8") + ran.output
+    workload = load_workload(out)
+    assert workload.stages[0].rate == 50
+    assert max(map(len, workload.text_pool)) <= 70
 
 
 @pytest.mark.parametrize(
-    ("result", "exit_code", "said"),
+    ("command", "arguments", "said"),
     [
-        (_a_result(), 0, ""),
-        (_a_result("status 500"), 1, "1 of 1 requests failed\n"),
-        (replace(_a_result(), interrupted=True), 130, ""),
-        (replace(_a_result(), requests=0, latency=None), 1, "nothing was measured"),
+        ("loadtest", "http://127.0.0.1:1", "cannot reach http://127.0.0.1:1"),
+        ("loadtest", "127.0.0.1", "'127.0.0.1' is not an address"),
+        ("loadtest", "http://127.0.0.1:1 --texts none.txt", "none.txt: no such file"),
+        ("loadtest", "http://127.0.0.1:1 --duration 5x", "'5x' is not a duration"),
+        ("loadtest", "http://127.0.0.1:1 --duration 0", "'0' is too short, at least 1s"),
+        ("loadtest", "http://127.0.0.1:1 --warm-up -1s", "'-1s' is not a duration"),
+        ("loadtest", "http://127.0.0.1:1 --workload none", "none: no such file, and no workload"),
+        ("loadtest", "http://127.0.0.1:1 --out afile/r", "cannot save the result in afile/r"),
+        ("workload", "none.csv", "none.csv: no such file"),
+        ("gate", "http://127.0.0.1:1 --slo none.yaml", "none.yaml: cannot be read"),
+        ("gate", "http://127.0.0.1:1 --slo slo.yaml", "cannot reach http://127.0.0.1:1"),
+        ("gate", "nowhere --slo slo.yaml", "'nowhere' is not an address"),
+        ("gate", "http://127.0.0.1:1 --slo slo.yaml --baseline none.json", "none.json: No such"),
+        (
+            "gate",
+            "http://127.0.0.1:1 --slo slo.yaml --baseline afile",
+            "afile: no load test result",
+        ),
+        ("capacity", "http://127.0.0.1:1 --slo slo.yaml", "cannot reach http://127.0.0.1:1"),
+        (
+            "capacity",
+            "http://h --slo slo.yaml --scenario x",
+            "slo.yaml: no scenario 'x', only steady",
+        ),
     ],
 )
-def test_exit_code_tells_how_the_run_went(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, result: Result, exit_code: int, said: str
+def test_bad_use_is_one_line_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, arguments: str, said: str
 ) -> None:
-    """Only a whole run without a failure exits 0; both files are written whatever happened."""
-    monkeypatch.setattr(cli, "run_loadtest", lambda *_, **__: result)
-    ran = _invoke("http://h", "--out", str(tmp_path / "r"))
-    assert ran.exit_code == exit_code
-    assert ran.stderr.startswith(said)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.html", "r.json"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ("http://127.0.0.1:1", "Error: cannot reach http://127.0.0.1:1"),
-        ("127.0.0.1", "Error: '127.0.0.1' is not an address"),
-        ("http://127.0.0.1:1 --texts none.txt", "Error: none.txt: no such file"),
-        ("http://127.0.0.1:1 --duration 5x", "Error: '5x' is not a duration"),
-        ("http://127.0.0.1:1 --duration 0", "Error: '0' is too short, at least 1s"),
-        ("http://127.0.0.1:1 --warm-up -1s", "Error: '-1s' is not a duration"),
-        ("http://127.0.0.1:1 --out afile/r", "Error: cannot save the result"),
-    ],
-)
-def test_bad_use_is_one_line_on_stderr_and_exits_2(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: str, said: str
-) -> None:
-    """Nothing is printed on stdout and nothing saved."""
+    """No result is saved. Exit code 2; 3 for gates, where 2 means a regression."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "afile").write_text("", encoding="utf-8")
-    ran = _invoke(*arguments.split())
-    assert ran.exit_code == 2
-    assert ran.stderr.startswith(said)
+    (tmp_path / "slo.yaml").write_text(SLO, encoding="utf-8")
+    ran = invoke(command, *arguments.split())
+    assert ran.exit_code == (3 if command in {"gate", "capacity"} else 2)
+    assert ran.stderr.startswith(f"Error: {said}")
     assert ran.stderr.count("\n") == 1
-    assert ran.stdout == ""
-    assert [path.name for path in tmp_path.iterdir()] == ["afile"]
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As a shell reports it."""
+    monkeypatch.chdir(tmp_path)
+
+    def press_ctrl_c(_: Bench) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Bench, "require_ready", press_ctrl_c)
+    assert invoke("loadtest", "http://127.0.0.1:1").exit_code == 130
+
+
+def test_a_gates_usage_errors_exit_3() -> None:
+    """A script that takes 2 for a regression must not see one in a mistyped option."""
+    for command, code in (("gate", 3), ("capacity", 3), ("loadtest", 2)):
+        ran = subprocess.run(
+            [sys.executable, "-m", "heed", command, "--mistyped"], capture_output=True, check=False
+        )
+        assert ran.returncode == code

@@ -1,34 +1,50 @@
-"""run_loadtest against a stub on a real socket."""
+"""Plans on a real Locust against a stub on a real socket."""
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from loadtest import runner
-from loadtest.runner import RunError, run_loadtest
-from loadtest.target import TargetError
-from loadtest.texts import TextsError
+from loadtest.plan import CANDIDATE, Plan, closed_plan, open_plan
+from loadtest.result import OK, Run, Stage, latencies
+from loadtest.runner import RunError, run_plan
+from loadtest.target import Target
+from loadtest.workload import load_workload
+from tests.loadtest.stub import running_stub
+
+STEADY = load_workload("steady").model_copy(update={"warm_up_s": 1.0})
+CONSTANT = STEADY.model_copy(update={"arrivals": "constant"})
+
+
+def closed(url: str, users: int = 3, duration_s: float = 1, warm_up_s: float = 0) -> Plan:
+    """Users without think time."""
+    return closed_plan(url, STEADY, users, duration_s, warm_up_s)
+
+
+def offered(stages: list[Stage]) -> int:
+    """Requests of these stages."""
+    return sum(group.offered for stage in stages for group in stage.groups)
+
+
+def outcomes(run: Run) -> set[str]:
+    """Names of what happened to the measured requests."""
+    return {name for stage in run.measured for group in stage.groups for name in group.outcomes}
 
 
 @pytest.mark.e2e
-def test_every_request_the_service_saw_is_in_the_result(serve_stub) -> None:
+def test_every_request_the_service_saw_is_in_the_run(serve_stub) -> None:
     """Counts are exact, drained requests included, and progress is reported."""
     seen: list[float] = []
     with serve_stub() as stub:
-        result = run_loadtest(
-            stub.url, 3, 1, api_key="secret", warm_up_s=0, on_progress=seen.append
-        )
-    assert result.requests == len(stub.bodies) > 10
-    assert (result.failed, result.errors, result.interrupted) == (0, {}, False)
-    assert sum(second.requests for second in result.series) == result.requests
-    assert result.latency is not None
-    assert sum(result.latency.histogram.counts) == result.requests
-    assert 0 < result.latency.p50_s <= result.latency.p95_s <= result.latency.max_s
-    assert result.models[0].name == "topics"
+        plan = closed(stub.url)
+        run = run_plan(plan, [Target(stub.url)], api_key="secret", on_progress=seen.append)
+    assert offered(run.measured) == len(stub.bodies) > 10
+    assert (outcomes(run), run.interrupted, run.arrivals) == ({OK}, False, "closed")
+    assert sum(second.offered for second in run.stages[0].seconds) == len(stub.bodies)
+    assert latencies(run.measured).total == len(stub.bodies)
     assert stub.authorizations == {"Bearer secret"}
-    assert "secret" not in result.to_json()
+    assert "secret" not in run.model_dump_json()
     assert seen == sorted(seen)
 
 
@@ -36,14 +52,44 @@ def test_every_request_the_service_saw_is_in_the_result(serve_stub) -> None:
 def test_requests_of_the_warm_up_are_sent_but_not_counted(serve_stub) -> None:
     """A service that fails only at first has no failure in its result."""
     with serve_stub(lambda n: (200, {"results": [1]}) if n > 3 else (503, {})) as stub:
-        result = run_loadtest(stub.url, users=1, duration_s=1, warm_up_s=1)
-    assert result.failed == 0
-    assert 0 < result.requests < len(stub.bodies)
+        run = run_plan(closed(stub.url, users=1, warm_up_s=1), [Target(stub.url)])
+    assert outcomes(run) == {OK}
+    assert 0 < offered(run.measured) < len(stub.bodies) == offered(run.stages)
 
 
 @pytest.mark.e2e
-def test_ctrl_c_ends_locust_and_keeps_what_was_measured(serve_stub) -> None:
-    """The result says that it was cut short, and no process is left behind."""
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_open_loop_sends_its_schedule_and_no_request_more(processes: int) -> None:
+    """However many processes share it; the server's own count is the truth."""
+    with running_stub() as stub:
+        target = Target(stub.url)
+        plan = open_plan([stub.url], STEADY.with_rate(200, 2.0), [CANDIDATE])
+        run = run_plan(plan, [target], processes=processes)
+        answered = target.metrics()["heed_batch_size_count"]
+    assert offered(run.stages) == answered > 500
+    assert run.generator.processes == processes
+    assert [stage.name for stage in run.stages] == ["warm-up", "steady"]
+    assert outcomes(run) == {OK}
+    assert len(run.ticks) >= 2
+    assert run.ticks[-1].server_rss_bytes
+
+
+@pytest.mark.e2e
+def test_an_open_loop_keeps_its_connections_alive(serve_stub) -> None:
+    """Requests 20 ms apart that take 1 ms share a few connections."""
+    with serve_stub() as stub:
+        run = run_plan(
+            open_plan([stub.url], CONSTANT.with_rate(50, 2.0), [CANDIDATE]), [Target(stub.url)]
+        )
+    assert outcomes(run) == {OK}
+    assert len(stub.bodies) > 100
+    assert len(stub.ports) <= 10
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("arrivals", ["closed", "open"])
+def test_ctrl_c_ends_locust_and_keeps_what_was_measured(arrivals: str) -> None:
+    """The run says that it was cut short and when, and no process is left behind."""
     processes: list[subprocess.Popen[bytes]] = []
 
     class Recorded(subprocess.Popen[bytes]):
@@ -51,42 +97,36 @@ def test_ctrl_c_ends_locust_and_keeps_what_was_measured(serve_stub) -> None:
             super().__init__(*args, **kwargs)
             processes.append(self)
 
-    with serve_stub() as stub, pytest.MonkeyPatch.context() as patch:
+    with running_stub() as stub, pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner.subprocess, "Popen", Recorded)
+        target = Target(stub.url)
+        plan = closed(stub.url, 2, 600)
+        if arrivals == "open":
+            workload = STEADY.model_copy(update={"warm_up_s": 0.0}).with_rate(100, 600)
+            plan = open_plan([stub.url], workload, [CANDIDATE])
 
         def press_ctrl_c(_: float) -> None:
-            if len(stub.bodies) > 20:
+            if target.metrics().get("heed_batch_size_count", 0) > 50:
                 raise KeyboardInterrupt
 
-        result = run_loadtest(stub.url, 2, 600, warm_up_s=0, on_progress=press_ctrl_c)
-    assert result.interrupted
-    assert result.requests == len(stub.bodies) > 20
-    assert 0 < result.measured_s < 600
+        run = run_plan(plan, [target], on_progress=press_ctrl_c)
+        assert offered(run.measured) == target.metrics()["heed_batch_size_count"] > 50
+    assert run.interrupted
+    [stage] = run.measured
+    assert 0 < stage.duration_s < 60
+    assert len(stage.seconds) < 61
     assert [process.returncode for process in processes] == [0]
 
 
-def test_nothing_is_started_for_a_bad_address_or_bad_texts(
-    serve_stub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Both are known before the first request."""
-    monkeypatch.setattr(runner, "_run", lambda *_: pytest.fail("started"))
-    with pytest.raises(TargetError):
-        run_loadtest("http://127.0.0.1:1")
-    with serve_stub() as stub, pytest.raises(TextsError):
-        run_loadtest(stub.url, texts=tmp_path / "none.csv")
-
-
-def test_locust_that_fails_is_quoted_by_its_last_line(
-    serve_stub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_locust_that_fails_is_quoted_by_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken installation is one line, not a missing file."""
     code = "import sys; print('first'); sys.exit('No module named locust')"
     monkeypatch.setattr(runner, "_command", lambda *_: [sys.executable, "-c", code])
-    with serve_stub() as stub, pytest.raises(RunError, match="failed: No module named locust"):
-        run_loadtest(stub.url)
+    with pytest.raises(RunError, match="failed: No module named locust"):
+        run_plan(closed("http://127.0.0.1:1"), [])
 
 
-def test_importing_the_runner_patches_nothing() -> None:
+def test_importing_the_commands_patches_nothing() -> None:
     """Gevent stays in Locust's process, and no other part of the project is imported."""
     code = (
         "import sys, loadtest.cli; others = {'gevent', 'locust', 'service', 'model', 'export'}; "

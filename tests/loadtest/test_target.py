@@ -30,7 +30,7 @@ def test_ready_service_passes_and_lists_its_models(serve_stub) -> None:
         target = Target(stub.url + "/")
         target.require_ready()
         assert target.url == stub.url
-        assert target.models() == [Model("topics", "3", "ab" * 32)]
+        assert target.models() == [Model(name="topics", version="3", manifest_sha256="ab" * 32)]
 
 
 def test_service_that_is_not_ready_is_refused_with_its_status(serve_stub) -> None:
@@ -52,3 +52,42 @@ def test_service_without_a_list_of_models_can_be_measured_all_the_same(serve_stu
     """The list is information, not a condition."""
     with serve_stub() as stub:
         assert Target(f"{stub.url}/elsewhere").models() == []
+
+
+def test_metrics_are_read_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Summed over labels; what is not asked for is left out."""
+    page = (
+        "# HELP heed_engine_duration_seconds Computing a batch.\n"
+        "# TYPE heed_engine_duration_seconds histogram\n"
+        'heed_engine_duration_seconds_bucket{le="0.1",provider="cpu"} 5\n'
+        'heed_engine_duration_seconds_sum{provider="cpu"} 0.25\n'
+        'heed_engine_duration_seconds_sum{provider="cuda"} 0.5\n'
+        "heed_requests_total 7\n"
+        "heed_queue_depth 3\n"
+    )
+    target = Target("http://127.0.0.1:1")
+    monkeypatch.setattr(target, "_get", lambda *_: page.encode())
+    assert target.metrics() == {"heed_engine_duration_seconds_sum": 0.75, "heed_queue_depth": 3}
+
+
+@pytest.mark.parametrize("page", [b"", b"<html>", b"heed_queue_depth many\n", b"\xff"])
+def test_a_page_that_is_no_metrics_is_none(monkeypatch: pytest.MonkeyPatch, page: bytes) -> None:
+    """Metrics are information, not a condition."""
+    target = Target("http://127.0.0.1:1")
+    monkeypatch.setattr(target, "_get", lambda *_: page)
+    assert target.metrics() == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://127.0.0.1:1", True),
+        ("http://localhost", True),
+        ("http://[::1]:1", True),
+        ("http://10.0.0.1", False),
+        ("http://example.com", False),
+    ],
+)
+def test_a_loopback_address_is_local(url: str, local: bool) -> None:
+    """By address or by name."""
+    assert Target(url).local is local

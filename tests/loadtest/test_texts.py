@@ -1,11 +1,13 @@
 """Which texts a file holds, and how a bad file is refused."""
 
 import gzip
+import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from loadtest.texts import TextsError, read_texts
+from loadtest.texts import TextsError, iter_texts, read_texts, sample
 
 
 def test_built_in_texts_are_about_fifty_distinct_ones_short_and_long() -> None:
@@ -69,3 +71,50 @@ def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
         read_texts(tmp_path / "none.txt")
     with pytest.raises(TextsError, match="directory"):
         read_texts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", "text,body\nno,one\n"),
+        ("t.tsv", "text\tbody\nno\tone\n"),
+        ("t.jsonl", '{"text": "no", "body": "one"}'),
+    ],
+)
+def test_texts_come_from_the_column_that_is_asked_for(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    """Any column may hold them; one that is not there is named."""
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    assert read_texts(path, "body") == ["one"]
+    with pytest.raises(TextsError, match="`title`"):
+        read_texts(path, "title")
+
+
+def test_quoted_line_breaks_and_bare_returns_are_read_as_csv_readers_do(tmp_path: Path) -> None:
+    """A line break inside quotes is part of a text; a bare return ends a row."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'text\r"one\r\ntwo"\rthree\r')
+    assert read_texts(path) == ["one\r\ntwo", "three"]
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_texts_stream_and_a_late_error_still_names_its_byte(tmp_path: Path, ending: str) -> None:
+    """The first text is there before the rest is read; the bad byte counts from the begin."""
+    content = "\ufeffgood\n".encode() * 5000 + b"caf\xe9\n"
+    path = tmp_path / f"t.txt{ending}"
+    path.write_bytes(gzip.compress(content) if ending else content)
+    texts = iter_texts(path)
+    assert next(texts) == "good"
+    with pytest.raises(TextsError, match=f"not UTF-8 at byte {len(content) - 2}"):
+        list(texts)
+
+
+def test_sample_gives_each_text_the_same_chance_and_keeps_no_more_than_asked() -> None:
+    """Each of 10 is among 3 in 3 of 10 draws; fewer than asked come whole and in order."""
+    rng = random.Random(1)
+    drawn = Counter(text for _ in range(5000) for text in sample("abcdefghij", 3, rng))
+    assert drawn.total() == 15000
+    assert all(abs(count - 1500) < 4 * 33 for count in drawn.values())
+    assert sample("abc", 5, rng) == ["a", "b", "c"]
