@@ -6,7 +6,7 @@
 # HEED: the command. SLO: the objectives. OUT: folder for the report.
 set -euo pipefail
 heed=${HEED:-heed}
-work=$(mktemp -d)
+work=$(mktemp -d) || exit 3
 services=()
 trap 'kill "${services[@]}" 2>/dev/null || true; wait || true; rm -rf "$work"' EXIT
 
@@ -21,8 +21,8 @@ serve() {
     done
 }
 
-[ -f "$1/manifest.json" ] || { echo "$1 is no artifact: it has no manifest.json" >&2; exit 3; }
-sha256=$(sha256sum "$1/manifest.json" | cut -d ' ' -f 1)
+[ -f "${1:-}/manifest.json" ] || { echo "${1:-nothing} is no artifact: no manifest.json" >&2; exit 3; }
+sha256=$(sha256sum "$1/manifest.json" | cut -d ' ' -f 1) || exit 3
 options=()
 if [ -n "${2:-}" ]; then
     serve "$2" baseline

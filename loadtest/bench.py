@@ -8,10 +8,11 @@ from typing import Literal
 
 from loadtest.host import this_host
 from loadtest.plan import Plan
-from loadtest.result import Host, Result, Run, summarise
+from loadtest.result import Host, Result, Run
 from loadtest.result import Target as Facts
 from loadtest.runner import run_plan
 from loadtest.slo import Scenario
+from loadtest.summary import summarise
 from loadtest.target import Target
 from loadtest.workload import Workload, load_workload
 
@@ -84,8 +85,8 @@ def new_result(
     except PackageNotFoundError:
         heed_version = "unknown"
     targets = [
-        facts.model_copy(update={"changed": now.models != facts.models})
-        for facts, now in zip(before, bench.facts(), strict=True)
+        facts.model_copy(update={"changed": target.serves_other_than(facts.models)})
+        for facts, target in zip(before, bench.targets, strict=True)
     ]
     return Result(
         command=command,

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from loadtest.bench import Bench, new_result, workload_of
+from loadtest.gate import GateError
 from loadtest.histogram import Distribution
-from loadtest.holding import holds
+from loadtest.holding import holds, objectives_to_hold
 from loadtest.judge import EXIT_CODES
 from loadtest.plan import CANDIDATE, open_plan
 from loadtest.result import (
@@ -22,7 +22,7 @@ from loadtest.result import (
     Step,
     Verdict,
 )
-from loadtest.search import Found, GeneratorLimitError, search
+from loadtest.search import Found, GeneratorLimitError, Phase, search
 from loadtest.slo import Latency, Slo, describe
 from loadtest.validity import checks
 from loadtest.workload import WorkloadStage
@@ -33,7 +33,14 @@ OVERLOADS = (2.0, 5.0, 10.0)
 RECOVERY = 0.8  # of the capacity: with nothing to spare a backlog never goes away
 RECOVERED = 0.95  # of what is offered, answered in time
 
-Phase = Literal["bracket", "bisect", "confirm"]
+OF_THE_GENERATOR = {  # checks that fail when it cannot offer a rate
+    *("achieved of offered", "schedule lag p99"),
+    *("dropped requests", "generator CPU"),
+}
+
+
+class VoidError(Exception):
+    """Nothing can be measured here now, and not for want of a faster generator."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +64,22 @@ def run_capacity(bench: Bench, slo: Slo, scenario: str, settings: SearchSettings
     """Search, confirm, overload.
 
     Raises:
-        WorkloadError: that of the scenario cannot be used.
+        GateError: the scenario has no objective that a rate could hold.
+        WorkloadError, TextsError: its workload cannot be used.
         RunError: Locust failed.
     """
+    if not objectives_to_hold(slo, scenario):
+        raise GateError(f"scenario {scenario!r} has no absolute objective that a rate could hold")
     steps = _Steps(bench, slo, scenario, settings.step_s)
-    found = search(steps.measure, settings.start_rps)
+    void = None
+    try:
+        found = search(steps.measure, settings.start_rps)
+    except VoidError as error:
+        found, void = Found(None, 0, "generator", []), str(error)
     overload = []
     if found.rate_rps and settings.overload_s:
         overload = steps.overload(found.rate_rps, settings.overload_s)
-    return steps.result(found, overload, settings.peak_texts_per_s)
+    return steps.result(found, overload, settings.peak_texts_per_s, void)
 
 
 class _Steps:
@@ -79,9 +93,14 @@ class _Steps:
         self._before = bench.facts()
 
     def measure(self, phase: Phase, rate_rps: float) -> Step:
-        """One step; GeneratorLimitError when no attempt at it was valid."""
+        """One step.
+
+        Raises:
+            GeneratorLimitError: in no attempt was the generator on time.
+            VoidError: something else kept each attempt from being valid.
+        """
         stage = WorkloadStage(name="step", rate=rate_rps, end_rate=rate_rps, duration_s=self.step_s)
-        reason = ""
+        reason, bad = "", []
         for _ in range(ATTEMPTS):
             run = self._run([stage], f"{phase} at {rate_rps:,.0f} requests/s")
             bad = [check for check in self._checks(run) if not check.ok]
@@ -89,7 +108,9 @@ class _Steps:
                 held, reason = holds(self.slo, self.scenario, run.measured)
                 return Step(phase=phase, rate_rps=rate_rps, held=held, reason=reason)
             reason = "; ".join(f"{check.name} {check.measured}" for check in bad)
-        raise GeneratorLimitError(reason)
+        if {check.name for check in bad} <= OF_THE_GENERATOR:
+            raise GeneratorLimitError(reason)
+        raise VoidError(reason)
 
     def overload(self, rate_rps: float, stage_s: float) -> list[Overload]:
         """What becomes of two, five and ten times a rate, and how soon it is over."""
@@ -106,30 +127,28 @@ class _Steps:
         run = self._run(stages, f"overload: {', '.join(stage.name for stage in stages)}")
         return [to_overload(*pair) for pair in zip(factors, run.measured, strict=True)]
 
-    def result(self, found: Found, overload: list[Overload], peak: float | None) -> Result:
-        """All of it, with the verdict."""
-        texts = self._workload.texts_per_request
-        limits = [each for each in self.slo.objectives_of(self.scenario) if each.limit is not None]
-        # The slowest percentile that is limited says most in one line.
-        limits.sort(
-            key=lambda each: each.fraction if isinstance(each, Latency) else 0, reverse=True
-        )
+    def result(
+        self, found: Found, overload: list[Overload], peak: float | None, void: str | None
+    ) -> Result:
+        """All of it, with the verdict; `void` says why nothing could be measured."""
+        objectives = objectives_to_hold(self.slo, self.scenario)
+        texts = found.rate_rps * self._workload.texts_per_request if found.rate_rps else None
         capacity = Capacity(
             rate_rps=found.rate_rps,
-            texts_per_s=found.rate_rps * texts if found.rate_rps else None,
+            texts_per_s=texts,
             confirmations=found.confirmations,
             limited_by=found.limited_by,
-            objectives=[describe(each, self.scenario, relative=False) for each in limits],
-            within=describe(limits[0], "", relative=False).removeprefix(": "),
+            objectives=[describe(each, self.scenario, relative=False) for each in objectives],
+            within=describe(objectives[0], "", relative=False).removeprefix(": "),
             steps=found.steps,
             overload=overload,
             peak_texts_per_s=peak,
-            instances=math.ceil(peak / (found.rate_rps * texts))
-            if peak and found.rate_rps
-            else None,
+            instances=math.ceil(peak / texts) if peak and texts else None,
         )
+        last = self._checks(self.runs[-1])
         result = new_result("capacity", self.bench, self._before, self.runs)
-        return result.model_copy(update={"capacity": capacity, "verdict": to_verdict(capacity)})
+        verdict = to_verdict(capacity, void, last)
+        return result.model_copy(update={"capacity": capacity, "verdict": verdict})
 
     def _run(self, stages: Sequence[WorkloadStage], label: str) -> Run:
         update = {"stages": tuple(stages), "warm_up_s": WARM_UP_S}
@@ -175,17 +194,30 @@ def _recovery_s(stage: Stage) -> float | None:
     return float(since) if since < len(stage.seconds) else None
 
 
-def to_verdict(capacity: Capacity) -> Verdict:
-    """Passed when a rate was confirmed that the objectives, not the generator, limit."""
+def to_verdict(capacity: Capacity, void: str | None, checks: list[Check]) -> Verdict:
+    """Passed when a rate was confirmed that the objectives, not the generator, limit.
+
+    Args:
+        capacity: what was found.
+        void: why nothing could be measured, if so.
+        checks: of the last run; those of an overload may well fail, which is no fault of it.
+    """
     missed = [step.reason for step in capacity.steps if not step.held]
     carries = f"{capacity.texts_per_s or 0:,.0f} texts/s"
     outcome: Outcome = "pass"
     summary = f"one instance carries {carries}"
-    if capacity.limited_by == "generator":
+    if void:
+        outcome, summary = "invalid", f"nothing could be measured: {void}"
+    elif capacity.limited_by == "generator":
         outcome = "invalid"
         found = f"at least {carries}" if capacity.rate_rps else "no rate could be confirmed"
         summary = f"the generator reached its own limit ({missed[-1]}): {found}"
     elif not capacity.rate_rps:
         outcome, summary = "fail", f"no rate holds all objectives: {missed[-1]}"
-    code = EXIT_CODES[outcome]
-    return Verdict(outcome=outcome, exit_code=code, summary=summary, checks=[], judgements=[])
+    return Verdict(
+        outcome=outcome,
+        exit_code=EXIT_CODES[outcome],
+        summary=summary,
+        checks=checks if outcome == "invalid" else [],
+        judgements=[],
+    )

@@ -40,13 +40,17 @@ _ERRORS = (
 )
 
 Url = Annotated[str, typer.Argument(help="Address of the service, http://host:port.")]
-Users = Annotated[int, typer.Option(min=1, help="How many send, each waiting for its answer.")]
+Users = Annotated[
+    int | None, typer.Option(min=1, help="How many send, each waiting for its answer. [8]")
+]
 Rate = Annotated[
     float | None, typer.Option(min=0.1, help="Requests/s, sent when due: an open loop.")
 ]
 Duration = Annotated[str, typer.Option(metavar="TIME", help="10s, 2m, 1h or plain seconds.")]
 WarmUp = Annotated[str, typer.Option(metavar="TIME", help="Load before it, not measured.")]
-WorkloadName = Annotated[str, typer.Option("--workload", help="Shipped name or .toml file.")]
+WorkloadName = Annotated[
+    str | None, typer.Option("--workload", help="Shipped name or .toml file, sent as it says.")
+]
 TextsFile = Annotated[
     Path | None,
     typer.Option(help="One text a line, or .csv or .jsonl with a text column; .gz too."),
@@ -59,11 +63,11 @@ SloFile = Annotated[Path, typer.Option("--slo", help="Objectives, see docs/gate.
 
 def loadtest(
     url: Url,
-    users: Users = 8,
+    users: Users = None,
     rate: Rate = None,
     duration: Duration = "30s",
     warm_up: WarmUp = "2s",
-    workload: WorkloadName = "steady",
+    workload: WorkloadName = None,
     texts: TextsFile = None,
     out: Out = Path("loadtest-result"),
     api_key: ApiKey = None,
@@ -71,8 +75,8 @@ def loadtest(
 ) -> None:
     """Measure latency and throughput of a running service under load.
 
-    With --rate requests are sent when they are due, and latency counts from then. Without, each
-    user sends a request, waits for the answer and sends the next.
+    With --rate or --workload requests are sent when they are due, and latency counts from then.
+    Otherwise each user sends a request, waits for the answer and sends the next.
 
     Exits 0 when every request was answered, 1 when any failed,
     2 when the test could not be made, 130 after Ctrl-C.
@@ -82,13 +86,16 @@ def loadtest(
     with _errors(BAD_USE):
         _prepare(out)
         seconds, warm_up_s = parse_duration(duration, least_s=1), parse_duration(warm_up)
-        load = _with_texts(load_workload(workload), texts)
-        load = load.model_copy(update={"warm_up_s": warm_up_s})
-        bench = Bench([Target(url, api_key)], api_key, processes if rate else 1)
-        if rate:
-            plan = open_plan(bench.urls, load.with_rate(rate, seconds))
+        load = _with_texts(load_workload(workload or "steady"), texts)
+        assert load.text_pool  # noqa: S101 - read now: a bad file is better known before the run
+        closed = users is not None or (rate is None and workload is None)
+        bench = Bench([Target(url, api_key)], api_key, 1 if closed else processes)
+        if closed:
+            plan = closed_plan(bench.urls[0], load, users or 8, seconds, warm_up_s)
         else:
-            plan = closed_plan(bench.urls[0], load, users, seconds, warm_up_s)
+            load = load.with_rate(rate, seconds) if rate else load
+            load = load.model_copy(update={"warm_up_s": warm_up_s})
+            plan = open_plan(bench.urls, load)
         bench.require_ready()
         before = bench.facts()
         with shown(bench):
@@ -117,7 +124,8 @@ def gate(
     trusted, and judges. With --baseline also: is it worse than the last one? An address is loaded
     in turn with the candidate, after a run of it against itself that shows the noise.
 
-    Exits 0 pass, 1 an objective failed, 2 regression, 3 invalid or inconclusive: not measured.
+    Exits 0 pass, 1 an objective failed, 2 regression, 3 invalid or inconclusive: not measured,
+    130 after Ctrl-C.
 
     Example: heed gate http://127.0.0.1:8000 --slo slo.yaml --baseline http://127.0.0.1:8001
     """
@@ -161,10 +169,11 @@ def capacity(
 ) -> None:
     """Find how much one instance carries within its objectives.
 
-    Doubles the rate until an objective fails, halves the gap to 5 %, confirms the rate five times,
+    Doubles the rate until an objective fails, halves the gap to 3 %, confirms the rate five times,
     then overloads the service at 2, 5 and 10 times that rate and watches it recover.
 
-    Exits 0 with a confirmed rate, 1 when no rate holds, 3 when it could not be measured.
+    Exits 0 with a confirmed rate, 1 when no rate holds, 3 when it could not be measured,
+    130 after Ctrl-C.
 
     Example: heed capacity http://127.0.0.1:8000 --slo slo.yaml --peak 5000
     """
@@ -175,7 +184,8 @@ def capacity(
         if name not in objectives.scenarios:
             known = ", ".join(objectives.scenarios)
             raise SloError(f"{slo}: no scenario {name!r}, only {known}")
-        settings = SearchSettings(start, parse_duration(step), parse_duration(overload), peak)
+        step_s = parse_duration(step, least_s=5)  # a shorter one shows no growing backlog
+        settings = SearchSettings(start, step_s, parse_duration(overload), peak)
         bench = Bench([Target(url, api_key)], api_key, processes)
         bench.require_ready()
         with shown(bench):
@@ -238,18 +248,19 @@ def _prepare(out: Path) -> None:
 
 
 def _save(out: Path, result: Result) -> None:
-    """Write the files, print the table; neither a full disk nor a closed pipe takes both."""
-    contents = {"result.json": result.to_json(), "report.html": to_html(result)}
+    """Write the files, the JSON first, and print the table whatever becomes of them."""
+    renderers = {"result.json": Result.to_json, "report.html": to_html}
     if result.verdict:
-        contents |= {"junit.xml": to_junit(result), "summary.md": to_markdown(result)}
+        renderers |= {"junit.xml": to_junit, "summary.md": to_markdown}
     try:
-        for name, content in contents.items():
-            (out / name).write_text(content, encoding="utf-8")
+        for name, render in renderers.items():
+            (out / name).write_text(render(result), encoding="utf-8")
     except OSError as error:
-        raise _fail(f"cannot save the result: {error}", NOT_MEASURED) from None
+        exit_code = BAD_USE if result.command == "loadtest" else NOT_MEASURED
+        raise _fail(f"cannot save the result: {error}", exit_code) from None
     finally:
         show(result)
-    typer.echo(f"\nSaved: {' '.join(str(out / name) for name in contents)}")
+    typer.echo(f"\nSaved: {' '.join(str(out / name) for name in renderers)}")
 
 
 def _finish_loadtest(result: Result) -> None:

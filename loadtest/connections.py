@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import gevent
 from gevent.monkey import get_original
 from geventhttpclient.client import HTTPClient
-from geventhttpclient.response import HTTPParseError
 from geventhttpclient.url import URL
 
 from loadtest.result import OK, TIMEOUT
@@ -68,7 +67,7 @@ class Connections:
             if timeout is not timer:
                 raise
             answer = Answer(TIMEOUT, time.monotonic())
-        except (OSError, HTTPParseError) as error:
+        except Exception as error:  # whatever it is, the request has its outcome
             name = TIMEOUT if isinstance(error, TimeoutError) else type(error).__name__
             answer = Answer(name, time.monotonic())
         finally:
@@ -104,7 +103,7 @@ def judge_answer(status: int, content: bytes | str, texts: int) -> tuple[str, st
     try:
         answer = json.loads(content)
         results, version = answer["results"], answer.get("version")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "no results in the answer", None
     if not isinstance(results, list) or len(results) != texts:
         return "wrong number of results", None

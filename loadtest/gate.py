@@ -18,7 +18,7 @@ from loadtest.plan import (
     open_plan,
 )
 from loadtest.result import Result, Run
-from loadtest.slo import Need, Objective, Slo, describe, requests_needed
+from loadtest.slo import Objective, Slo, describe, requests_for
 from loadtest.workload import Workload, WorkloadStage
 
 LEAST_ROUNDS = 5  # the values of one side of a later comparison
@@ -35,14 +35,14 @@ class Rehearsal:
     """What one scenario will take, known before it starts.
 
     Attributes:
-        need: requests, and the objective that needs most.
+        needs: requests by objective.
         rounds: of the workload, at least; in a comparison, of each side.
         loads_baseline: A/A rounds and the baseline's own come on top.
     """
 
     name: str
     workload: Workload
-    need: Need
+    needs: dict[str, int]
     rounds: int
     loads_baseline: bool
 
@@ -66,12 +66,11 @@ class Rehearsal:
         return self.calibration_s + compared_s
 
     def __str__(self) -> str:
-        """For people: what is run, how long, and which objective asks for it."""
-        because = describe(self.need.objective, self.name, False) if self.need.objective else ""
-        needs = f"; {self.need.requests:,} requests for `{because}`" if because else ""
+        """For people: what is run, how long, and what each objective asks for."""
         return (
             f"{self.name}: {self.rounds} rounds of {self.workload.duration_s:g} s, "
-            f"{self.seconds:.0f} s in all{needs}"
+            f"{self.seconds:.0f} s in all"
+            + "".join(f"\n  {n:,} requests for {what}" for what, n in self.needs.items() if n > 1)
         )
 
 
@@ -85,10 +84,12 @@ def rehearse(slo: Slo, loads_baseline: bool) -> list[Rehearsal]:
     scenarios = [_rehearse(slo, name, loads_baseline) for name in slo.scenarios]
     seconds = sum(scenario.seconds for scenario in scenarios)
     if seconds > slo.max_duration_s:
-        plans = "; ".join(map(str, scenarios))
+        name, most = max(
+            (need for each in scenarios for need in each.needs.items()), key=lambda need: need[1]
+        )
         raise GateError(
             f"the objectives need {seconds:.0f} s, max_duration allows {slo.max_duration_s:.0f} s "
-            f"({plans}): raise max_duration or a rate, or widen a margin"
+            f"({name} takes {most:,} requests): raise max_duration or a rate, or widen a margin"
         )
     return scenarios
 
@@ -116,24 +117,25 @@ def run_gate(
     bench.require_ready()
     before = bench.facts()
     runs: list[Run] = []
+    # What the limit leaves beyond the least that all take is shared, for pairs against noise.
+    spare_s = (slo.max_duration_s - sum(each.seconds for each in scenarios)) / len(scenarios)
     for scenario in scenarios:
-        runs += _run_scenario(bench, slo, scenario)
+        runs += _run_scenario(bench, slo, scenario, spare_s)
     result = new_result("gate", bench, before, runs)
     path, stored = baseline or (None, None)
     verdict = judge(slo, result, stored, expected_model)
     return result.model_copy(update={"verdict": verdict, "baseline": path})
 
 
-def _run_scenario(bench: Bench, slo: Slo, scenario: Rehearsal) -> list[Run]:
+def _run_scenario(bench: Bench, slo: Slo, scenario: Rehearsal, spare_s: float) -> list[Run]:
     if len(bench.targets) == 1:
         sides = [CANDIDATE] * scenario.rounds
         return [_run_sides(bench, slo, scenario, sides, f"{scenario.rounds} rounds")]
     sides = [CALIBRATION] * CALIBRATION_ROUNDS
     calibration = _run_sides(bench, slo, scenario, sides, "A/A, the baseline against itself")
     pairs = max(scenario.rounds, pairs_for(slo, calibration, scenario.name))
-    share_s = slo.max_duration_s / len(slo.scenarios)
-    affordable = int((share_s - scenario.calibration_s) / (2 * scenario.apart_s))
-    pairs = max(scenario.rounds, min(pairs, affordable))
+    more = int(spare_s / (2 * scenario.apart_s))  # pairs that there is time for
+    pairs = min(pairs, scenario.rounds + more)
     sides = alternating(CANDIDATE, BASELINE, pairs)
     return [calibration, _run_sides(bench, slo, scenario, sides, f"A/B, {pairs} pairs of rounds")]
 
@@ -151,11 +153,17 @@ def _run_sides(bench: Bench, slo: Slo, scenario: Rehearsal, sides: list[Side], l
 
 def _rehearse(slo: Slo, name: str, loads_baseline: bool) -> Rehearsal:
     workload = workload_of(slo.scenarios[name])
-    objectives = slo.objectives_of(name)
-    need = requests_needed(objectives, slo.confidence, lambda each: _share(workload, each))
+    assert workload.text_pool  # noqa: S101 - read now: a bad file is better known before a run
+    needs = {
+        describe(each, "", relative=False).removeprefix(": "): math.ceil(
+            requests_for(each, slo.confidence) / _share(workload, each)
+        )
+        for each in slo.objectives_of(name)
+    }
+    most = max(needs.values(), default=1)
     # A Poisson schedule holds fewer than its mean one time in two: a tenth is added.
-    rounds = max(LEAST_ROUNDS, math.ceil(1.1 * need.requests / _requests(workload.stages)))
-    return Rehearsal(name, workload, need, rounds, loads_baseline)
+    rounds = max(LEAST_ROUNDS, math.ceil(1.1 * most / _requests(workload.stages)))
+    return Rehearsal(name, workload, needs, rounds, loads_baseline)
 
 
 def _share(workload: Workload, objective: Objective) -> float:

@@ -29,7 +29,7 @@ from loadtest.openloop import OpenLoopRun
 from loadtest.payloads import Payload, Payloads
 from loadtest.plan import Plan, open_plan
 from loadtest.recording import Recording, Request
-from loadtest.result import OK
+from loadtest.result import OK, TIMEOUT
 from loadtest.texts import TextsError
 from loadtest.workload import Mix, Texts, Workload, WorkloadError, load_workload
 
@@ -38,7 +38,6 @@ class _Closed(FastHttpUser):
     """A closed workload: sends a request, reads the whole answer, sends the next."""
 
     abstract = True
-    network_timeout = connection_timeout = 30.0  # seconds
     insecure = False  # an API key goes only to a host whose certificate holds
 
     payloads: ClassVar[dict[str, Iterator[Payload]]]  # by kind, endless
@@ -134,7 +133,7 @@ class OpenLoop(User):
 def outcome_of(response: Any, texts: int) -> tuple[str, str | None]:  # noqa: ANN401 - Locust's response has no public type
     """As `judge_answer`, from Locust's own response."""
     if response.status_code == 0 and (error := response.request_meta["exception"]):
-        return type(error).__name__, None
+        return TIMEOUT if isinstance(error, TimeoutError) else type(error).__name__, None
     return judge_answer(response.status_code, response.content or b"", texts)
 
 
@@ -160,6 +159,9 @@ def prepare(environment: Any, **_: object) -> None:  # noqa: ANN401 - untyped in
     try:
         plan = Plan.model_validate_json(options.plan.read_bytes()) if options.plan else None
         workload = plan.workload if plan else workload_from(options)
+        assert workload.text_pool  # noqa: S101 - reads the texts: now, and not under load
+        if options.workload and options.headless and not (options.host or options.worker):
+            sys.exit("Error: an open loop needs --host")
         if options.workload or (plan and plan.arrivals != "closed"):
             environment.user_classes = [OpenLoop]
             environment.open_loop = OpenLoopRun(
@@ -206,6 +208,7 @@ def prepare_closed(
     ]
     _Closed.payloads = {kind: bodies(workload, kind) for kind in ("single", "batch", "explain")}
     _Closed.headers = {"Content-Type": "application/json", **headers}
+    _Closed.network_timeout = _Closed.connection_timeout = workload.timeout_s
     if plan:
         _Closed.recording = Recording(plan)
         _Closed.result_file = environment.parsed_options.result_file
@@ -248,11 +251,12 @@ def save(**_: object) -> None:
         "began": _Closed.began,
         "elapsed_s": _Closed.elapsed_s,
         "cpu_ratio": (time.process_time() - _Closed.cpu_s) / max(_Closed.elapsed_s, 1e-3),
+        "cpu_warning": _Closed.cpu_warning,
+        "realtime": False,
         "interrupted": False,
     }
     whole = {
         "started_at": _Closed.started_at,
-        "cpu_warning": _Closed.cpu_warning,
         "processes": [process],
         "stages": _Closed.recording.to_dict(),
     }

@@ -4,6 +4,7 @@
 
 import csv
 import json
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -16,13 +17,12 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.connections import Answer
-from loadtest.generator import HEAD_START_S, Generator
+from loadtest.generator import Generator
 from loadtest.payloads import Payloads
 from loadtest.plan import Plan, PlannedStage
 from loadtest.recording import Recording, Request
-from loadtest.result import OK
+from loadtest.result import DROPPED, OK
 
-WORKERS_HEAD_START_S = 1.0  # for the plan to reach every worker and be prepared there
 RECORD_FIELDS = (
     *("scheduled_s", "sent_s", "first_byte_s", "end_s"),
     *("scenario", "stage", "kind", "texts", "outcome", "model_version"),
@@ -69,95 +69,137 @@ class OpenLoopRun:
         self._generator: Generator | None = None
         self._merged: Recording | None = None
         self._facts: dict[str, Any] = {}
-        self._waiting_for = 0
+        self._cpu_warning = False
+        self._number = 0  # of the test: what belongs to an earlier one is not mixed into it
+        self._workers: list[str] = []
+        self._ready = 0
         self._timeout_s = 0.0
         self.finished.set()
         environment.events.test_stopping.add_listener(self._on_stopping)
         environment.events.cpu_warning.add_listener(self._on_cpu_warning)
+        listeners: dict[str, Callable[..., None]]
+        listeners = {"heed_ready": self._on_ready, "heed_done": self._on_done}
         if isinstance(self._runner, WorkerRunner):
-            self._runner.register_message("heed_start", self._on_share, concurrent=True)
-            self._runner.register_message("heed_stop", self._on_stopping, concurrent=True)
+            listeners = {"heed_share": self._on_share, "heed_go": self._on_go}
+            listeners["heed_stop"] = self._on_stopping
         else:
             environment.events.test_start.add_listener(self._on_start)
-        if isinstance(self._runner, MasterRunner):
-            self._runner.register_message("heed_done", self._on_done)
+        for name, listener in listeners.items():
+            self._runner.register_message(name, listener, concurrent=True)
 
     def _on_start(self, **_: object) -> None:
-        plan = self._make_plan()
+        """The test starts, alone or on a master."""
         self.finished.clear()
-        self._timeout_s = plan.workload.timeout_s
+        self._number += 1
+        self._guard(self._start, self._make_plan)
+
+    def _start(self, make_plan: Callable[[], Plan]) -> None:
+        plan = make_plan()
         self._merged = Recording(plan)
+        self._timeout_s = plan.workload.timeout_s
+        self._ready, self._workers = 0, [""]
         self._facts = {
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "cpu_warning": False,
             "processes": [],
         }
         if not isinstance(self._runner, MasterRunner):
-            self._waiting_for = 1
-            gevent.spawn(self._generate, plan, (0, 1), self._collect)
+            gevent.spawn(self._guard, self._run_alone, plan)
             return
-        workers = [client.id for client in self._runner.clients.ready]
-        self._waiting_for = len(workers)
-        for worker, client_id in enumerate(workers):
-            share = {"plan": plan.to_json(), "worker": worker, "workers": len(workers)}
-            self._runner.send_message("heed_start", share, client_id)
+        self._workers = [client.id for client in self._runner.clients.ready]
+        for worker, client_id in enumerate(self._workers):
+            share = {"number": self._number, "plan": plan.to_json(), "worker": worker}
+            share["workers"] = len(self._workers)
+            self._runner.send_message("heed_share", share, client_id)
+
+    def _run_alone(self, plan: Plan) -> None:
+        self._prepare(plan, (0, 1))
+        self._collect(self._send())
 
     def _on_share(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - untyped in Locust
-        plan = Plan.model_validate_json(msg.data["plan"])
-        share = (msg.data["worker"], msg.data["workers"])
+        """A worker prepares its share, and says when it has: all start together."""
         self.finished.clear()
-        self._timeout_s = plan.workload.timeout_s
-        self._generate(plan, share, self._send_done)
+        self._number = msg.data["number"]
+        self._guard(self._take_share, msg.data)
 
-    def _send_done(self, done: dict[str, Any]) -> None:
+    def _take_share(self, share: dict[str, Any]) -> None:
+        plan = Plan.model_validate_json(share["plan"])
+        self._timeout_s = plan.workload.timeout_s
+        self._prepare(plan, (share["worker"], share["workers"]))
+        self._runner.send_message("heed_ready", {"number": self._number})
+
+    def _on_ready(self, msg: Any, **_: object) -> None:  # noqa: ANN401
+        self._ready += msg.data["number"] == self._number
+        if self._ready == len(self._workers):
+            self._runner.send_message("heed_go")
+
+    def _on_go(self, **_: object) -> None:
+        self._guard(self._send_share)
+
+    def _send_share(self) -> None:
+        done = self._send()
         # Locust's own counts first: the master quits with the last `heed_done`.
         self._runner._send_stats()  # type: ignore[attr-defined]
-        self._runner.send_message("heed_done", done)
+        self._runner.send_message("heed_done", {"number": self._number, **done})
 
-    def _generate(
-        self, plan: Plan, share: tuple[int, int], done: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def _on_done(self, msg: Any, **_: object) -> None:  # noqa: ANN401
+        if msg.data.pop("number") == self._number:
+            self._guard(self._collect, msg.data)
+
+    def _prepare(self, plan: Plan, share: tuple[int, int]) -> None:
         payloads = self._make_payloads(plan)
-        generator = Generator(plan, payloads, self._headers, self._report, share)
-        self._generator = generator
+        self._generator = Generator(plan, payloads, self._headers, self._report, share)
+
+    def _send(self) -> dict[str, Any]:
+        """Run the generator; what it counted, for JSON and for messages."""
+        generator = self._generator
+        assert generator is not None  # noqa: S101 - prepared before
         with ExitStack() as stack:
             if self._records_file:
-                file = stack.enter_context(
-                    self._records_file.open("w", newline="", encoding="utf-8")
-                )
-                self._records = csv.writer(file)
+                file = self._records_file.open("w", newline="", encoding="utf-8")
+                self._records = csv.writer(stack.enter_context(file))
                 self._records.writerow(RECORD_FIELDS)
-            generator.run(HEAD_START_S if share[1] == 1 else WORKERS_HEAD_START_S)
+            generator.run()
         self.finished.set()
-        done(
-            {
-                "stages": generator.recording.to_dict(),
-                "began": generator.began,
-                "elapsed_s": generator.elapsed_s,
-                "cpu_ratio": generator.cpu_ratio,
-                "interrupted": generator.stopped,
-            }
-        )
-
-    def _on_done(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - untyped in Locust
-        self._collect(msg.data)
+        return {
+            "stages": generator.recording.to_dict(),
+            "began": generator.began,
+            "elapsed_s": generator.elapsed_s,
+            "cpu_ratio": generator.cpu_ratio,
+            "cpu_warning": self._cpu_warning,
+            "realtime": generator.realtime,
+            "interrupted": generator.stopped,
+        }
 
     def _collect(self, done: dict[str, Any]) -> None:
         """Merge what one process counted; after the last one write all of it and end the test."""
+        if "error" in done:
+            raise RuntimeError(done["error"])
         if self._merged is None:
             return
         self._merged.merge(done.pop("stages"))
         self._facts["processes"].append(done)
-        if len(self._facts["processes"]) < self._waiting_for:
+        if len(self._facts["processes"]) < len(self._workers):
             return
         self.finished.set()
         if self._result_file:
             whole = {**self._facts, "stages": self._merged.to_dict()}
             self._result_file.write_text(json.dumps(whole), encoding="utf-8")
-        if self._environment.web_ui:
-            self._runner.stop()
-        else:
-            self._runner.quit()
+        # Not in this greenlet: on a master it is the one that `stop` waits for.
+        gevent.spawn(self._runner.stop if self._environment.web_ui else self._runner.quit)
+
+    def _guard(self, function: Callable[..., None], *arguments: object) -> None:
+        """Whatever goes wrong ends the test, with one line and exit code 1."""
+        try:
+            function(*arguments)
+        except Exception as error:
+            self.finished.set()
+            line = f"{type(error).__name__}: {error}"
+            if isinstance(self._runner, WorkerRunner):
+                self._runner.send_message("heed_done", {"number": self._number, "error": line})
+                return
+            sys.stderr.write(f"Error: {line}\n")
+            self._environment.process_exit_code = 1
+            gevent.spawn(self._runner.stop if self._environment.web_ui else self._runner.quit)
 
     def _on_stopping(self, **_: object) -> None:
         """Stop sending and wait for the last answers, at most as long as a request may take."""
@@ -168,15 +210,17 @@ class OpenLoopRun:
         self.finished.wait(self._timeout_s + 1)
 
     def _on_cpu_warning(self, **_: object) -> None:
-        self._facts["cpu_warning"] = True
+        self._cpu_warning = True
 
     def _report(self, stage: PlannedStage, request: Request, answer: Answer) -> None:
         """Tell Locust, with the latency from scheduled, and write the record."""
+        dropped = request.outcome == DROPPED
         kind = request.kind if stage.measured else f"{request.kind} ({stage.name})"
         self._environment.events.request.fire(
             request_type="POST",
             name=f"open loop, {kind}",
-            response_time=(request.end_s - request.due_s) * 1000,
+            # A dropped one took no time, and none is what Locust's percentiles shall see.
+            response_time=None if dropped else (request.end_s - request.due_s) * 1000,
             response_length=answer.size,
             exception=None if answer.outcome == OK else NotAnsweredError(answer.outcome),
             context={"outcome": answer.outcome, "model_version": answer.version},

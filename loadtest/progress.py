@@ -7,8 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from loadtest.bench import Bench
-
-START_S = 2.0  # of a generator process, about
+from loadtest.gate import START_S
 
 
 @contextmanager

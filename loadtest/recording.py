@@ -88,6 +88,7 @@ class StageTally:
         self._groups: defaultdict[str, _GroupTally] = defaultdict(_GroupTally)
         self._seconds = [_SecondTally() for _ in range(max(1, math.ceil(planned.duration_s)))]
         self._lag = new_histogram()
+        self.due = 0  # drawn from the schedule, with or without an outcome by now
 
     def add(self, request: Request) -> None:
         """Count one request that has its outcome."""
@@ -124,6 +125,7 @@ class StageTally:
             "groups": {kind: group.to_dict() for kind, group in self._groups.items()},
             "seconds": [second.to_dict() for second in self._seconds],
             "lag": encode(self._lag),
+            "due": self.due,
         }
 
     def merge(self, other: dict[str, Any]) -> None:
@@ -133,6 +135,7 @@ class StageTally:
         for mine, theirs in zip(self._seconds, other["seconds"], strict=True):
             mine.merge(theirs)
         self._lag.decode_and_add(other["lag"])
+        self.due += other["due"]
 
     def to_stage(self) -> Stage:
         """The stage as the result shows it."""
@@ -141,7 +144,13 @@ class StageTally:
             Group(kind=kind, offered=group.outcomes.total(), **group.to_dict())
             for kind, group in sorted(self._groups.items(), reverse=True)
         ]
-        return Stage(**planned, groups=groups, lag=encode(self._lag), seconds=self._to_seconds())
+        return Stage(
+            **planned,
+            groups=groups,
+            lag=encode(self._lag),
+            seconds=self._to_seconds(),
+            lost=max(0, self.due - sum(group.offered for group in groups)),
+        )
 
     def _to_seconds(self) -> list[Second]:
         in_flight = accumulate(s.counts["sent"] - s.counts["ended"] for s in self._seconds)

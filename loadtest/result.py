@@ -6,7 +6,6 @@ show it. A latency is counted *from scheduled* (when the request was due) unless
 sent*; in a closed workload, where nothing is scheduled, both are the same.
 """
 
-import math
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -74,12 +73,14 @@ class Generator(Frozen):
         processes: Locust processes that sent requests.
         cpu_ratio: CPU time of the busiest of them over the measured time; 1 is a whole core.
         cpu_warning: Locust itself warned of its CPU.
+        realtime: it ran before ordinary processes, see `generator.take_precedence`.
     """
 
     locust_version: str
     processes: int
     cpu_ratio: float
     cpu_warning: bool
+    realtime: bool = False
 
 
 class Group(Frozen):
@@ -104,8 +105,8 @@ class Group(Frozen):
 
     @property
     def unanswered(self) -> int:
-        """Timed out or dropped: infinitely late."""
-        return self.outcomes.get(TIMEOUT, 0) + self.outcomes.get(DROPPED, 0)
+        """Without a proper answer, for whatever reason: infinitely late."""
+        return self.offered - self.outcomes.get(OK, 0)
 
 
 class Second(Frozen):
@@ -117,7 +118,7 @@ class Second(Frozen):
         good: ok within the deadline.
         p50_s, p95_s, p99_s, max_s: of its proper answers, from scheduled; None without one.
         sent_p99_s: the same from sent.
-        backlog: requests sent and unanswered when the second ended.
+        backlog: requests of this stage sent and unanswered when the second ended.
     """
 
     at_s: float
@@ -148,6 +149,7 @@ class Stage(Frozen):
         users: of a closed workload, else None.
         deadline_s: what `good` was counted against.
         lag: histogram of sent minus scheduled: the generator's own delay.
+        lost: due, and without any outcome: a fault of the generator.
     """
 
     name: str
@@ -164,6 +166,7 @@ class Stage(Frozen):
     groups: list[Group]
     lag: str
     seconds: list[Second]
+    lost: int = 0
 
 
 class Tick(Frozen):
@@ -421,36 +424,3 @@ def latencies(stages: list[Stage], kind: Kind | None = None, sent: bool = False)
     groups = [group for stage in stages for group in stage.groups if kind in (None, group.kind)]
     encoded = [group.from_sent if sent else group.from_scheduled for group in groups]
     return Distribution(encoded, sum(group.unanswered for group in groups))
-
-
-def summarise(stages: list[Stage]) -> list[Summary]:
-    """The stages by scenario and role, in the order of their first."""
-    parts: dict[tuple[str, Role], list[Stage]] = {}
-    for stage in stages:
-        parts.setdefault((stage.scenario, stage.role), []).append(stage)
-    return [_summary(*key, part) for key, part in parts.items()]
-
-
-def _summary(scenario: str, role: Role, stages: list[Stage]) -> Summary:
-    groups = [group for stage in stages for group in stage.groups]
-    seconds = sum(stage.duration_s for stage in stages)
-    offered = sum(group.offered for group in groups)
-    ok = sum(group.outcomes.get(OK, 0) for group in groups)
-    due, sent = latencies(stages), latencies(stages, sent=True)
-    quantiles = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1.0}
-    return Summary(
-        scenario=scenario,
-        role=role,
-        users=stages[0].users,
-        requests=offered,
-        failed=offered - ok,
-        offered_rps=offered / seconds if seconds else 0.0,
-        ok_rps=ok / seconds if seconds else 0.0,
-        good_ratio=sum(group.good for group in groups) / offered if offered else 0.0,
-        **{f"{name}_s": _finite(due.quantile(q)) for name, q in quantiles.items()},
-        **{f"sent_{n}_s": _finite(sent.quantile(quantiles[n])) for n in ("p50", "p95", "p99")},
-    )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -3,10 +3,14 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +23,7 @@ from loadtest.result import Generator, Run, Stage, Tick
 from loadtest.target import Target
 
 DRAIN_S = 10  # a closed user without an answer this long after the end of the load is unfinished
+OVERDUE_S = 60  # after the last answer is due, Locust hangs
 POLL_S = 0.1
 
 OnProgress = Callable[[float], None]
@@ -53,11 +58,36 @@ def run_plan(
         folder = Path(name)
         (folder / "plan.json").write_text(plan.to_json(), encoding="utf-8")
         clock_s = time.time() - time.monotonic()
+        longest_s = plan.duration_s + plan.workload.timeout_s + OVERDUE_S
+        watched = partial(_watch, on_progress, longest_s)
         command = _command(plan, processes)
-        interrupted, ticks = _run(command, folder, targets, api_key, on_progress)
+        interrupted, ticks = _run(command, folder, targets, api_key, watched)
         clock_step_s = time.time() - time.monotonic() - clock_s
         counted = _collect(folder, interrupted)
     return _to_run(plan, counted, ticks, interrupted, clock_step_s)
+
+
+def _watch(on_progress: OnProgress, longest_s: float, seconds: float) -> None:
+    on_progress(seconds)
+    if seconds > longest_s:
+        raise RunError(f"Locust failed: it did not end within {longest_s:.0f} s")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the block as an exception, so that no Locust is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _command(plan: Plan, processes: int) -> list[str]:
@@ -90,7 +120,7 @@ def _run(
     environment["HEED_API_KEY"] = api_key or ""
     began = time.monotonic()
     interrupted = False
-    with (folder / "log").open("wb") as log:
+    with _terminable(), (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
             cwd=folder,
@@ -152,7 +182,8 @@ def _to_run(
             locust_version=version("locust"),
             processes=len(processes),
             cpu_ratio=max(process["cpu_ratio"] for process in processes),
-            cpu_warning=counted["cpu_warning"],
+            cpu_warning=any(process["cpu_warning"] for process in processes),
+            realtime=all(process["realtime"] for process in processes),
         ),
         stages=stages,
         ticks=[tick.model_copy(update={"at_s": tick.at_s - began}) for tick in ticks],

@@ -1,9 +1,7 @@
 """slo.yaml: the objectives of a service, checked while they are read."""
 
-import math
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -195,13 +193,6 @@ class Slo(Frozen):
         return max(self.validity.lag_p99, 0.05 * limits[max(limits)] if limits else 0.0)
 
 
-class Need(NamedTuple):
-    """Requests that a scenario needs in all its rounds, and the objective that needs most."""
-
-    requests: int
-    objective: Objective | None
-
-
 def requests_for(objective: Objective, confidence: float) -> int:
     """Requests without which the absolute limit of an objective cannot be judged; 1 if any do."""
     limit = objective.limit
@@ -210,26 +201,6 @@ def requests_for(objective: Objective, confidence: float) -> int:
     if isinstance(objective, Latency):
         return requests_for_quantile(objective.fraction, objective.margin, confidence)
     return requests_for_ratio(1 - limit if isinstance(objective, Goodput) else limit, confidence)
-
-
-def requests_needed(
-    objectives: Sequence[Objective],
-    confidence: float = 0.95,
-    share: Callable[[Objective], float] = lambda _: 1.0,
-) -> Need:
-    """What the objectives of one scenario need.
-
-    Args:
-        objectives: of the scenario.
-        confidence: of their intervals.
-        share: which part of the scenario's requests count for an objective of one kind or stage.
-    """
-    need = Need(1, None)
-    for objective in objectives:
-        part = share(objective)
-        requests = math.ceil(requests_for(objective, confidence) / part) if part > 0 else 1
-        need = max(need, Need(requests, objective), key=lambda each: each.requests)
-    return need
 
 
 def describe(objective: Objective, scenario: str, relative: bool) -> str:

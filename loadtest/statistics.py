@@ -66,7 +66,7 @@ def quantile_interval(
         return Interval(math.nan, 0.0, math.inf, 0)
     value = pooled.quantile(fraction)
     slow = [(part.total - part.within(value), part.total) for part in rounds]
-    effective = max(1, int(total / design_effect(slow)))
+    effective = max(1, int(total / design_effect(slow, confidence)))
     tail = (1 - confidence) / 2
     low_rank = int(stats.binom.ppf(tail, total, fraction))
     high_rank = int(stats.binom.ppf(1 - tail, effective, fraction)) + 1
@@ -86,7 +86,7 @@ def proportion_interval(
     """`bad` of `total` and its Clopper-Pearson interval; `rounds`: (bad, total) of each."""
     if not total:
         return Interval(math.nan, 0.0, 1.0, 0)
-    effective = max(1, int(total / design_effect(rounds)))
+    effective = max(1, int(total / design_effect(rounds, confidence)))
     hits = bad / total * effective
     tail = (1 - confidence) / 2
     low = float(stats.beta.ppf(tail, bad, total - bad + 1)) if bad else 0.0
@@ -94,11 +94,16 @@ def proportion_interval(
     return Interval(bad / total, low, high, effective)
 
 
-def design_effect(rounds: Sequence[tuple[int, int]]) -> float:
+def design_effect(rounds: Sequence[tuple[int, int]], confidence: float = 0.95) -> float:
     """How much more the share differs between rounds than by chance; 1 for fewer than two.
+
+    A few rounds say little about how much they differ, so what lies above 1 is multiplied by
+    (t / z)^2, 2.0 for five rounds. Without that, at a true design effect of 10, 11 % instead of
+    2.5 % of five-round intervals ended below a limit that was just missed.
 
     Args:
         rounds: (count, total) of each.
+        confidence: of the interval that it widens, two-sided.
     """
     rounds = [(count, total) for count, total in rounds if total]
     everything = sum(total for _, total in rounds)
@@ -108,7 +113,9 @@ def design_effect(rounds: Sequence[tuple[int, int]]) -> float:
     if not 0 < share < 1:
         return 1.0
     between = sum(total * (count / total - share) ** 2 for count, total in rounds)
-    return max(1.0, between / (len(rounds) - 1) / (share * (1 - share)))
+    excess = max(0.0, between / (len(rounds) - 1) / (share * (1 - share)) - 1)
+    student = float(stats.t.ppf((1 + confidence) / 2, len(rounds) - 1))
+    return 1 + excess * (student / _z(confidence)) ** 2
 
 
 def times_longer(share: float, limit: float, effective: int, confidence: float = 0.95) -> float:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -31,6 +31,11 @@ class TargetError(Exception):
     """The service cannot be tested; the message names the address and the reason."""
 
 
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
 class Target:
     """A Heed service at a base URL."""
 
@@ -48,7 +53,8 @@ class Target:
         self.url = url.rstrip("/")
         self.local = _is_loopback(parts.hostname or "")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._opener = build_opener(ProxyHandler({}))  # direct, as the load itself goes
+        # Direct, as the load itself goes, and no redirect: it would take the key elsewhere.
+        self._opener = build_opener(ProxyHandler({}), _NoRedirect())
 
     def require_ready(self) -> None:
         """Return when /health/ready answers 200, raise TargetError otherwise."""
@@ -61,8 +67,8 @@ class Target:
             reason = error.reason if isinstance(error, URLError) else error
             raise TargetError(f"cannot reach {self.url}: {reason}") from None
 
-    def models(self) -> list[Model]:
-        """What /v1/models lists; nothing when the service has no such list or refuses it."""
+    def models(self) -> list[Model] | None:
+        """What /v1/models lists; None when there is no such list or no answer."""
         try:
             entries = json.loads(self._get("/v1/models"))["models"]
             return [
@@ -77,11 +83,16 @@ class Target:
             error.close()
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
             pass
-        return []
+        return None
+
+    def serves_other_than(self, models: list[Model]) -> bool:
+        """Whether it lists other models now. One that does not answer is gone, not changed."""
+        now = self.models()
+        return now is not None and bool(models) and now != models
 
     def facts(self) -> Facts:
         """The service as a result shows it."""
-        return Facts(url=self.url, models=self.models(), local=self.local)
+        return Facts(url=self.url, models=self.models() or [], local=self.local)
 
     def metrics(self) -> dict[str, float]:
         """Some values of /metrics by name, summed over labels; empty when there are none."""

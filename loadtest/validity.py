@@ -110,7 +110,8 @@ def _achieved(stages: Sequence[Stage]) -> float:
     groups = [group for stage in stages for group in stage.groups]
     offered = sum(group.offered for group in groups)
     dropped = sum(group.outcomes.get(DROPPED, 0) for group in groups)
-    return 1 - dropped / offered if offered else 0.0
+    lost = sum(stage.lost for stage in stages)
+    return 1 - (dropped + lost) / (offered + lost) if offered else 0.0
 
 
 def _dropped(runs: Sequence[Run]) -> Check:
@@ -221,11 +222,12 @@ def _model(result: Result, expected: str) -> Check:
 
 def _comparable(result: Result, slo: Slo, baseline: Result) -> Iterable[Check]:
     """The stored baseline was valid itself, and is of the same machine and the same requests."""
+    here, there = _place(result), _place(baseline)
     yield Check(
         name="host of the baseline",
-        measured=result.host.fingerprint,
-        limit=baseline.host.fingerprint,
-        ok=result.host.fingerprint == baseline.host.fingerprint,
+        measured=here,
+        limit=there,
+        ok=here == there,
         advice="only runs of one machine can be compared: measure the baseline again, here",
     )
     own, theirs = _workloads(result), _workloads(baseline)
@@ -245,6 +247,12 @@ def _comparable(result: Result, slo: Slo, baseline: Result) -> Iterable[Check]:
         ok=not broken,
         advice="the baseline could not be measured properly: measure it again",
     )
+
+
+def _place(result: Result) -> str:
+    """The machine, and whether the generator came before the service there."""
+    realtime = any(run.generator.realtime for run in result.runs)
+    return result.host.fingerprint + (" in real time" if realtime else "")
 
 
 def _workloads(result: Result) -> dict[str, set[str]]:

@@ -23,6 +23,7 @@ class Stub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), StubHandler)
         self.answer, self.ready = answer, ready
         self.url = f"http://127.0.0.1:{self.server_port}"
+        self.redirect = False
         self.bodies: list[bytes] = []
         self.ports: set[int] = set()  # of the clients that posted
         self.authorizations: set[str | None] = set()
@@ -42,7 +43,12 @@ class StubHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Readiness and the list of models."""
-        if self.path == "/health/ready":
+        if self.server.redirect:
+            self.send_response(302)
+            self.send_header("Location", "/v1/models")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif self.path == "/health/ready":
             self._send(200 if self.server.ready else 503, {})
         else:
             self._send(*((200, MODELS) if self.path == "/v1/models" else (404, {})))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from loadtest.capacity import to_overload
 from loadtest.judge import judge
 from loadtest.result import (
     DROPPED,
@@ -18,7 +19,6 @@ from loadtest.result import (
     Host,
     Kind,
     Model,
-    Overload,
     Result,
     Role,
     Run,
@@ -28,7 +28,6 @@ from loadtest.result import (
     Target,
     Tick,
     Verdict,
-    latencies,
 )
 from tests.loadtest.made import histogram, slo
 
@@ -446,25 +445,12 @@ def capacity() -> Result:
         limited_by="objectives",
         objectives=["steady: p99 at most 100 ms", "steady: error ratio at most 0.1 %"],
         steps=[Step(phase=p, rate_rps=r, held=h, reason=w) for p, r, h, w in TRIED],
-        overload=[_overload(stage, 223.0) for stage in stages],
+        overload=[to_overload(*pair) for pair in zip((2, 5, 10, 0.8), stages, strict=True)],
         peak_texts_per_s=2000.0,
         instances=6,
         within="p99 at most 100 ms",
     )
     return result("capacity", runs, verdict=verdict, capacity=found)
-
-
-def _overload(stage: Stage, capacity_rps: float) -> Overload:
-    offered = sum(group.offered for group in stage.groups) / stage.duration_s
-    factor = round((stage.rate_rps or 0) / capacity_rps, 1)
-    return Overload(
-        factor=factor,
-        offered_rps=offered,
-        sent_rps=min(offered, 1800.0),
-        goodput_rps=sum(group.good for group in stage.groups) / stage.duration_s,
-        p99_s=latencies([stage]).quantile(0.99),
-        recovery_s=1.0 if factor < 1 else None,
-    )
 
 
 @cache

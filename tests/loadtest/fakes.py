@@ -58,13 +58,17 @@ class FakeTarget:
         """As `Target`'s."""
         return Facts(url=self.url, models=[], local=True)
 
+    def serves_other_than(self, _: object) -> bool:
+        """As `Target`'s."""
+        return False
+
 
 class FakeBench(Bench):
     """Runs plans against `servers`, one per target; above `limit_rps` the generator is late."""
 
-    def __init__(self, *servers: Server, limit_rps: float = 1e9) -> None:
+    def __init__(self, *servers: Server, limit_rps: float = 1e9, steal: float = 0.0) -> None:
         super().__init__([FakeTarget(f"http://{i}") for i in range(len(servers))])
-        self.servers, self.limit_rps = servers, limit_rps
+        self.servers, self.limit_rps, self.steal = servers, limit_rps, steal
         self.plans: list[Plan] = []
 
     def run(self, plan: Plan, label: str, *, may_end_early: bool = False) -> Run:
@@ -85,17 +89,22 @@ class FakeBench(Bench):
             update={
                 "workload": plan.workload.fingerprint(),
                 "stages": [stage.to_stage() for stage in recording.stages],
-                "ticks": [t for at_s in range(1, int(plan.duration_s) + 2) for t in _ticks(at_s)],
+                "ticks": [
+                    t
+                    for at_s in range(1, int(plan.duration_s) + 2)
+                    for t in _ticks(at_s, self.steal)
+                ],
                 "generator": generator,
             }
         )
 
 
-def _ticks(at_s: int) -> list[Tick]:
-    quiet = {"host_cpu_ratio": 0.5, "steal_ratio": 0.0, "generator_cpu_ratio": 0.1}
+def _ticks(seconds: int, steal: float) -> list[Tick]:
+    quiet = {"host_cpu_ratio": 0.5, "steal_ratio": steal, "generator_cpu_ratio": 0.1}
     unseen = ("server_cpu_ratio", "queue_s", "engine_s", "batch_size", "queue_depth")
     memory = {"server_rss_bytes": 100_000_000}
     return [
         Tick(at_s=float(at_s), target=target, **quiet, **memory, **dict.fromkeys(unseen))
+        for at_s in range(1, seconds)
         for target in (0, 1)
     ]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.capacity import SearchSettings, run_capacity
+from loadtest.gate import GateError
 from loadtest.slo import Slo, parse_slo
 from tests.loadtest.fakes import FakeBench, Server, paced, queueing
 
@@ -50,6 +51,23 @@ def test_a_generator_at_its_limit_is_not_taken_for_the_server() -> None:
     assert 285 <= result.capacity.rate_rps <= 300
     assert result.capacity.limited_by == "generator"
     assert (result.verdict.outcome, result.verdict.exit_code) == ("invalid", 3)
+
+
+def test_a_scenario_without_an_absolute_objective_is_refused_before_it_is_loaded() -> None:
+    """Relative ones and those that only warn cannot be held by a rate."""
+    bench = FakeBench(paced(0.001))
+    objectives = slo("{metric: p99, max_increase: 5%}", "{metric: p95, max: 1s, severity: warn}")
+    with pytest.raises(GateError, match="no absolute objective"):
+        run_capacity(bench, objectives, "steady", SETTINGS)
+    assert bench.plans == []
+
+
+def test_a_machine_that_is_not_ours_is_not_taken_for_a_limit() -> None:
+    """Steal stops the search as invalid, whatever the rates."""
+    bench = FakeBench(paced(0.001), steal=0.1)
+    result = run_capacity(bench, slo(P99), "steady", SETTINGS)
+    assert (result.verdict.outcome, result.verdict.exit_code) == ("invalid", 3)
+    assert result.verdict.summary.startswith("nothing could be measured: CPU steal 10 %")
 
 
 def test_objectives_that_no_rate_holds_fail() -> None:

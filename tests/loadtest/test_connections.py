@@ -24,6 +24,7 @@ def answer(**changed: object) -> bytes:
         (200, b"", 1, ("no results in the answer", None)),
         (200, b"[1]", 1, ("no results in the answer", None)),
         (200, b"\xff", 1, ("no results in the answer", None)),
+        (200, b"[" * 100_000, 1, ("no results in the answer", None)),
         (503, answer(), 1, ("status 503", None)),
         (204, b"", 1, ("status 204", None)),
     ],

@@ -199,3 +199,21 @@ def _starve(over: threading.Event) -> None:
             time.sleep(0.05)
             for each in generators:
                 each.resume()
+
+
+def test_a_server_that_dies_fails_and_is_not_called_unmeasurable(gate) -> None:
+    """Its objectives are what it missed; the measurement was sound."""
+    killer = threading.Timer(5.0, _kill_stub)
+    killer.start()
+    try:
+        result = gate({}, "{metric: error_ratio, max: 1%}", "{metric: p90, max: 50ms}")
+    finally:
+        killer.join()
+    assert outcome(result) == ("fail", 1), result.verdict.summary
+    assert "ConnectionRefusedError" in outcomes(result)
+
+
+def _kill_stub() -> None:
+    for each in psutil.Process().children():
+        if any("stub.py" in word for word in each.cmdline()):
+            each.kill()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from loadtest.plan import CANDIDATE, Plan, closed_plan, open_plan
 from loadtest.result import OK, Run, Stage, latencies
 from loadtest.runner import RunError, run_plan
 from loadtest.target import Target
-from loadtest.workload import load_workload
+from loadtest.workload import Texts, load_workload
 from tests.loadtest.stub import running_stub
 
 STEADY = load_workload("steady").model_copy(update={"warm_up_s": 1.0})
@@ -134,3 +135,24 @@ def test_importing_the_commands_patches_nothing() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.e2e
+def test_a_generator_that_cannot_start_is_an_error_and_no_hang(tmp_path: Path) -> None:
+    """The texts are gone between the plan and the run: one line, at once."""
+    file = tmp_path / "texts.txt"
+    file.write_text("hello\n", encoding="utf-8")
+    workload = STEADY.model_copy(update={"texts": Texts(file=file)})
+    with running_stub() as stub:
+        plan = open_plan([stub.url], workload.with_rate(10, 1), [CANDIDATE])
+        file.unlink()
+        with pytest.raises(RunError, match=r"texts\.txt: no such file"):
+            run_plan(plan, [Target(stub.url)])
+
+
+def test_a_locust_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute after the last answer was due there is nothing to wait for."""
+    monkeypatch.setattr(runner, "_command", lambda *_: ["sleep", "1000"])
+    monkeypatch.setattr(runner, "OVERDUE_S", -20)
+    with pytest.raises(RunError, match="did not end within"):
+        run_plan(closed("http://127.0.0.1:1"), [])

@@ -51,7 +51,7 @@ def test_nobody_listening_is_one_clear_message() -> None:
 def test_service_without_a_list_of_models_can_be_measured_all_the_same(serve_stub) -> None:
     """The list is information, not a condition."""
     with serve_stub() as stub:
-        assert Target(f"{stub.url}/elsewhere").models() == []
+        assert Target(f"{stub.url}/elsewhere").models() is None
 
 
 def test_metrics_are_read_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +91,25 @@ def test_a_page_that_is_no_metrics_is_none(monkeypatch: pytest.MonkeyPatch, page
 def test_a_loopback_address_is_local(url: str, local: bool) -> None:
     """By address or by name."""
     assert Target(url).local is local
+
+
+@pytest.mark.parametrize(
+    ("listed", "changed"),
+    [([], True), ([Model(name="topics", version="3", manifest_sha256=None)], False), (None, False)],
+)
+def test_a_service_that_is_gone_did_not_change_its_model(
+    monkeypatch: pytest.MonkeyPatch, listed: list[Model] | None, changed: bool
+) -> None:
+    """Then its objectives fail, and the measurement is valid."""
+    target = Target("http://127.0.0.1:1")
+    monkeypatch.setattr(target, "models", lambda: listed)
+    before = [Model(name="topics", version="3", manifest_sha256=None)]
+    assert target.serves_other_than(before) is changed
+
+
+def test_a_redirect_is_not_followed(serve_stub) -> None:
+    """It would take the key to another host, which may well answer 200."""
+    with serve_stub() as stub:
+        stub.redirect = True
+        with pytest.raises(TargetError, match="answers 302, not 200"):
+            Target(stub.url, "secret").require_ready()
