@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -68,6 +68,9 @@ def loadtest(
     duration: Duration = "30s",
     warm_up: WarmUp = "2s",
     workload: WorkloadName = None,
+    arrivals: Annotated[
+        Literal["poisson", "constant"] | None, typer.Option(help="Of the open loop. [workload's]")
+    ] = None,
     texts: TextsFile = None,
     out: Out = Path("loadtest-result"),
     api_key: ApiKey = None,
@@ -94,7 +97,8 @@ def loadtest(
             plan = closed_plan(bench.urls[0], load, users or 8, seconds, warm_up_s)
         else:
             load = load.with_rate(rate, seconds) if rate else load
-            load = load.model_copy(update={"warm_up_s": warm_up_s})
+            changed = {"warm_up_s": warm_up_s, "arrivals": arrivals or load.arrivals}
+            load = load.model_copy(update=changed)
             plan = open_plan(bench.urls, load)
         bench.require_ready()
         before = bench.facts()

@@ -167,3 +167,13 @@ def slo(*objectives: str, scenarios: Sequence[str] = ("steady",), **top: str) ->
     lines += [f"  {name}: {{workload: steady}}" for name in scenarios]
     lines += ["objectives:", *(f"  - {{{each}}}" for each in objectives)]
     return parse_slo("\n".join(lines), Path("slo.yaml"))
+
+
+def outcomes(result: Result) -> dict[str, int]:
+    """Measured requests by outcome."""
+    found: dict[str, int] = {}
+    for stage in result.stages:
+        for group in stage.groups:
+            for name, count in group.outcomes.items():
+                found[name] = found.get(name, 0) + count
+    return found

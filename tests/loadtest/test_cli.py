@@ -12,6 +12,7 @@ from loadtest import cli
 from loadtest.bench import Bench
 from loadtest.result import Result
 from loadtest.workload import load_workload
+from tests.loadtest.made import outcomes
 from tests.loadtest.stub import running_stub
 
 apps = {name: typer.Typer() for name in ("loadtest", "gate", "capacity", "workload")}
@@ -31,16 +32,6 @@ def invoke(command: str, *arguments: str):
     return CliRunner().invoke(apps[command], [*arguments])
 
 
-def counts(result: Result) -> dict[str, int]:
-    """Requests by outcome."""
-    found: dict[str, int] = {}
-    for stage in result.stages:
-        for group in stage.groups:
-            for outcome, count in group.outcomes.items():
-                found[outcome] = found.get(outcome, 0) + count
-    return found
-
-
 @pytest.mark.e2e
 def test_every_fifth_answer_503_is_counted_exactly_and_exits_1(serve_stub, tmp_path: Path) -> None:
     """The stub's own count is the truth."""
@@ -52,7 +43,7 @@ def test_every_fifth_answer_503_is_counted_exactly_and_exits_1(serve_stub, tmp_p
         )
     sent, failed = len(stub.bodies), len(stub.bodies) // 5
     assert failed > 0
-    assert counts(Result.read(out / "result.json")) == {"ok": sent - failed, "status 503": failed}
+    assert outcomes(Result.read(out / "result.json")) == {"ok": sent - failed, "status 503": failed}
     assert ran.exit_code == 1
     assert ran.stderr.endswith(f"{failed:,} of {sent:,} requests failed\n")
     assert "flatter a server that stalls" in ran.stdout
@@ -61,12 +52,12 @@ def test_every_fifth_answer_503_is_counted_exactly_and_exits_1(serve_stub, tmp_p
 
 @pytest.mark.e2e
 def test_an_open_loop_sends_at_its_rate(tmp_path: Path) -> None:
-    """Poisson, so within a third of the mean."""
+    """Constant, so exactly as many as are due."""
     with running_stub() as stub:
-        options = f"--rate 100 --duration 2s --warm-up 0s --out {tmp_path}"
+        options = f"--rate 100 --arrivals constant --duration 2s --warm-up 0s --out {tmp_path}"
         ran = invoke("loadtest", stub.url, *options.split())
     assert ran.exit_code == 0, ran.output
-    assert counts(Result.read(tmp_path / "result.json"))["ok"] == pytest.approx(200, rel=0.3)
+    assert outcomes(Result.read(tmp_path / "result.json")) == {"ok": 200}
     assert "Closed workload" not in ran.stdout
 
 

@@ -16,6 +16,7 @@ from loadtest.gate import rehearse, run_gate
 from loadtest.result import OK, Result, latencies
 from loadtest.slo import parse_slo
 from loadtest.target import Target
+from tests.loadtest.made import outcomes
 from tests.loadtest.stub import Options, running_stub, true_quantiles
 
 pytestmark = pytest.mark.e2e
@@ -74,16 +75,6 @@ def gate(tmp_path):
 def outcome(result: Result) -> tuple[str, int]:
     """The verdict in short."""
     return result.verdict.outcome, result.verdict.exit_code
-
-
-def outcomes(result: Result) -> dict[str, int]:
-    """Requests by outcome."""
-    found: dict[str, int] = {}
-    for stage in result.stages:
-        for group in stage.groups:
-            for name, count in group.outcomes.items():
-                found[name] = found.get(name, 0) + count
-    return found
 
 
 def test_a_sound_server_passes(gate) -> None:
