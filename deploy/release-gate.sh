@@ -15,7 +15,7 @@ serve() {
     "$heed" serve --model "$1" --port 0 >"$work/$2.url" 2>"$work/$2.log" &
     local pid=$!
     services+=("$pid")
-    until url=$(grep -o 'http://[^ ]*' "$work/$2.url"); do
+    until url=$(grep -o 'http://[^ ]*' "$work/$2.url" | head -n 1); do
         kill -0 "$pid" 2>/dev/null || { tail -n 3 "$work/$2.log" >&2; exit 3; }
         sleep 0.1
     done
