@@ -139,7 +139,7 @@ class _Steps:
             confirmations=found.confirmations,
             limited_by=found.limited_by,
             objectives=[describe(each, self.scenario, relative=False) for each in objectives],
-            within=describe(objectives[0], "", relative=False).removeprefix(": "),
+            within=describe(objectives[0], "", relative=False),
             steps=found.steps,
             overload=overload,
             peak_texts_per_s=peak,

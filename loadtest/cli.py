@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -149,8 +149,7 @@ def gate(
             result = run_gate(
                 bench, objectives, scenarios, baseline=stored, expected_model=expect_model
             )
-    _save(out, result)
-    raise typer.Exit(result.verdict.exit_code if result.verdict else NOT_MEASURED)
+    _conclude(out, result)
 
 
 def capacity(
@@ -194,8 +193,7 @@ def capacity(
         bench.require_ready()
         with shown(bench):
             result = run_capacity(bench, objectives, name, settings)
-    _save(out, result)
-    raise typer.Exit(result.verdict.exit_code if result.verdict else NOT_MEASURED)
+    _conclude(out, result)
 
 
 def workload(
@@ -265,6 +263,12 @@ def _save(out: Path, result: Result) -> None:
     finally:
         show(result)
     typer.echo(f"\nSaved: {' '.join(str(out / name) for name in renderers)}")
+
+
+def _conclude(out: Path, result: Result) -> NoReturn:
+    """Save, and exit as the verdict says."""
+    _save(out, result)
+    raise typer.Exit(result.verdict.exit_code if result.verdict else NOT_MEASURED)
 
 
 def _finish_loadtest(result: Result) -> None:

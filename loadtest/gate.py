@@ -155,7 +155,7 @@ def _rehearse(slo: Slo, name: str, loads_baseline: bool) -> Rehearsal:
     workload = workload_of(slo.scenarios[name])
     assert workload.text_pool  # noqa: S101 - read now: a bad file is better known before a run
     needs = {
-        describe(each, "", relative=False).removeprefix(": "): math.ceil(
+        describe(each, "", relative=False): math.ceil(
             requests_for(each, slo.confidence) / _share(workload, each)
         )
         for each in slo.objectives_of(name)

@@ -167,7 +167,6 @@ def prepare(environment: Any, **_: object) -> None:  # noqa: ANN401 - untyped in
             environment.open_loop = OpenLoopRun(
                 environment,
                 lambda: plan or open_plan([environment.host], workload),
-                lambda plan: Payloads(plan.workload, plan.workload.text_pool),
                 headers,
                 result_file=options.result_file,
                 records=options.records,

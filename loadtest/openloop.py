@@ -40,11 +40,10 @@ class OpenLoopRun:
         finished: set when every answer of the test is counted.
     """
 
-    def __init__(  # noqa: PLR0913 - what Locust's options say
+    def __init__(
         self,
         environment: Environment,
         make_plan: Callable[[], Plan],
-        make_payloads: Callable[[Plan], Payloads],
         headers: dict[str, str],
         *,
         result_file: Path | None = None,
@@ -55,7 +54,6 @@ class OpenLoopRun:
         Args:
             environment: with a runner: local, master or worker.
             make_plan: called when a test starts, as the web UI may have changed the host.
-            make_payloads: called in each process that sends.
             headers: of every request.
             result_file: where the recording of the whole test is written as JSON.
             records: where this process writes a CSV row for each of its requests.
@@ -63,7 +61,7 @@ class OpenLoopRun:
         self.finished = Event()
         assert environment.runner is not None  # noqa: S101 - `init` fires with one
         self._environment, self._runner = environment, environment.runner
-        self._make_plan, self._make_payloads, self._headers = make_plan, make_payloads, headers
+        self._make_plan, self._headers = make_plan, headers
         self._result_file, self._records_file = result_file, records
         self._records: Any = None  # csv writers have no public type
         self._generator: Generator | None = None
@@ -146,7 +144,7 @@ class OpenLoopRun:
             self._guard(self._collect, msg.data)
 
     def _prepare(self, plan: Plan, share: tuple[int, int]) -> None:
-        payloads = self._make_payloads(plan)
+        payloads = Payloads(plan.workload, plan.workload.text_pool)
         self._generator = Generator(plan, payloads, self._headers, self._report, share)
 
     def _send(self) -> dict[str, Any]:

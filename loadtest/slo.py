@@ -204,8 +204,12 @@ def requests_for(objective: Objective, confidence: float) -> int:
 
 
 def describe(objective: Objective, scenario: str, relative: bool) -> str:
-    """As a person would say it: `steady: p99 of single requests at most 50 ms`."""
-    words = [f"{scenario}:", objective.metric.replace("_", " ")]
+    """As a person would say it: `steady: p99 of single requests at most 50 ms`.
+
+    Without its scenario when that is empty.
+    """
+    words = [f"{scenario}:"] if scenario else []
+    words += [objective.metric.replace("_", " ")]
     words += [f"of {objective.requests} requests"] if objective.requests else []
     words += [f"in stage {objective.stage}"] if objective.stage else []
     at_least = isinstance(objective, Goodput)
