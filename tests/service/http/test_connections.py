@@ -1,0 +1,92 @@
+"""How many connections may be open, and who counts as one client."""
+
+import pytest
+
+from service.http.connections import Connections, connection_limit
+from service.http.peers import Peers, parse_networks
+from service.http.refusals import ANSWERS, Refusal
+
+
+class Open:
+    """A connection."""
+
+    def check(self, now_s: float) -> None:
+        """Nothing to check."""
+
+
+def admit(connections: Connections, host: str, count: int = 1) -> list[Refusal | None]:
+    """What `count` new connections from `host` get."""
+    return [connections.admit(Open(), host) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "files", "limit"), [(4096, 1024, 976), (100, 1024, 100), (4096, 64, 16), (10, 8, 1)]
+)
+def test_limit_leaves_descriptors_for_everything_else(wanted, files, limit):
+    """Files, the engine, whoever is refused; never below one."""
+    assert connection_limit(wanted, files) == limit
+    assert connection_limit(1) == 1
+
+
+def test_last_connections_are_for_peers_without_one():
+    """A probe gets in when one address has taken the rest."""
+    connections = Connections(32, 32, Peers())
+    assert admit(connections, "10.0.0.1", 31) == [None] * 30 + [Refusal.CONNECTIONS]
+    assert admit(connections, "10.0.0.2", 2) == [None, Refusal.CONNECTIONS]
+    assert admit(connections, "10.0.0.3") == [None]
+    assert admit(connections, "10.0.0.4") == [Refusal.CONNECTIONS]
+    assert len(connections) == 32
+
+
+def test_room_is_given_back_once():
+    """Of a connection that was not admitted there is nothing to give back."""
+    connections = Connections(10, 1, Peers())
+    first, second = Open(), Open()
+    assert connections.admit(first, "a") is None
+    assert connections.admit(second, "a") is Refusal.PEER_CONNECTIONS
+    connections.release(second)
+    connections.release(first)
+    connections.release(first)
+    assert len(connections) == 0
+    assert connections.admit(second, "a") is None
+    assert list(connections) == [second]
+
+
+@pytest.mark.parametrize(
+    ("host", "owner"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2::", "2001:db8:1:2::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("10.1.2.3", None),
+        ("::ffff:10.1.2.3", None),
+        ("::1", None),
+        ("", ""),
+    ],
+)
+def test_owner_is_an_address_or_a_network_of_64_bits(host, owner):
+    """IPv4 in either form is the same; trusted proxies are nobody's."""
+    assert Peers(parse_networks(" 10.0.0.0/8, ::1,")).owner(host) == owner
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "proxy", "10.0.0.0/8; ::1"])
+def test_list_with_something_else_names_it(text):
+    """A proxy that is silently not trusted would be hard to find."""
+    with pytest.raises(ValueError, match=r"expected addresses or networks.*1|proxy"):
+        parse_networks(text)
+
+
+def test_settings_decide(settings):
+    """All three of them."""
+    changed = {"max_connections": 20, "max_connections_per_peer": 2, "trusted_proxies": "10.0.0.1"}
+    connections = Connections.from_settings(settings.model_copy(update=changed))
+    assert connections.limit == 20
+    assert admit(connections, "10.0.0.2", 3) == [None, None, Refusal.PEER_CONNECTIONS]
+    assert admit(connections, "10.0.0.1", 3) == [None] * 3
+
+
+def test_every_refusal_that_can_be_answered_is():
+    """The other two have no answer by their nature."""
+    assert set(Refusal) - set(ANSWERS) == {Refusal.PIPELINED, Refusal.WRITE_TIMEOUT}
