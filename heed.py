@@ -10,13 +10,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-# Command: (module, function, one line for `heed --help`), in the order in which they are used.
+# Command: (module, function or app, one line for `heed --help`), in the order of their use.
 COMMANDS = {
     "demo": ("demo", "demo", "See all of it on the built-in sample."),
     "train": ("model.cli", "train", "Train a classifier on a labelled file."),
     "evaluate": ("export.cli", "evaluate", "Figures of a run or an artifact on labelled data."),
     "export": ("export.cli", "export", "Write a run as an artifact that can be served."),
     "serve": ("service.cli", "serve", "Serve an artifact over HTTP."),
+    "keys": ("service.keys_cli", "app", "Make, list and revoke the API keys of a service."),
     "predict": ("export.cli", "predict", "Classify a file of texts."),
     "workload": ("loadtest.cli", "workload", "Learn a load profile from your own texts."),
     "loadtest": ("loadtest.cli", "loadtest", "Load a running service and report on it."),
@@ -49,24 +50,30 @@ class _LazyGroup(TyperGroup):
         """Names, in the order of use."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
+    def get_command(  # type: ignore[override]
+        self, ctx: typer.Context, cmd_name: str
+    ) -> TyperCommand | TyperGroup | None:
         """The command, imported only if it was asked for by name."""
         if cmd_name not in COMMANDS:
             return None
         module, function, line = COMMANDS[cmd_name]
-        single = typer.Typer(add_completion=False, rich_markup_mode=None)
         asked = cmd_name in sys.argv[1:2]
-        kind = _Gate if cmd_name in _GATES else TyperCommand
-        single.command(cmd_name, cls=kind)(_load(module, function) if asked else _stub(line))
-        command = typer.main.get_command(single)
-        assert isinstance(command, TyperCommand)  # noqa: S101  an app of one command is one
+        part = _load(module, function) if asked else _stub(line)
+        if not isinstance(part, typer.Typer):
+            single = typer.Typer(add_completion=False, rich_markup_mode=None)
+            kind = _Gate if cmd_name in _GATES else TyperCommand
+            single.command(cmd_name, cls=kind)(part)
+            part = single
+        command = typer.main.get_command(part)
+        assert isinstance(command, TyperCommand | TyperGroup)  # noqa: S101  typer makes no other
         command.name = cmd_name
         return command
 
 
-def _load(module: str, function: str) -> Callable[..., None]:
+def _load(module: str, function: str) -> Callable[..., None] | typer.Typer:
     try:
-        command: Callable[..., None] = getattr(importlib.import_module(module), function)
+        command: Callable[..., None] | typer.Typer
+        command = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(module.partition(".")[0], "dev")
         typer.echo(f"heed: {error.name} is not installed; pip install 'heed[{extra}]'", err=True)
