@@ -12,7 +12,7 @@ INSTALLED := .venv/installed
 ARTIFACT ?= artifacts/demo
 BASELINE ?=
 
-.PHONY: demo test lint types check coverage containers bench release-gate clean
+.PHONY: demo test lint types check coverage containers bench release-gate openapi reliability clean
 
 demo: $(INSTALLED)
 	$(BIN)/heed demo
@@ -40,6 +40,14 @@ bench: $(INSTALLED)
 release-gate: $(INSTALLED)
 	test -d $(ARTIFACT) || $(BIN)/heed demo --duration 5s
 	HEED=$(BIN)/heed deploy/release-gate.sh $(ARTIFACT) $(BASELINE)
+
+openapi: $(INSTALLED)
+	$(BIN)/python docs/openapi.py > docs/openapi.json
+
+# Measures what docs/reliability.md promises, and writes it; with haproxy and wrk all of it.
+reliability: $(INSTALLED)
+	test -d $(ARTIFACT) || $(BIN)/heed demo --duration 5s
+	$(BIN)/python -m tests.reliability --artifact $(ARTIFACT)
 
 clean:
 	rm -rf .venv runs/demo artifacts/demo

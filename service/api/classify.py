@@ -2,8 +2,8 @@
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
 
+from service.api.body import check_limits, check_media_type, parse
 from service.api.schemas import ClassifyRequest, ClassifyResponse, problem_responses
 from service.classifier import Classification
 from service.dependencies import ContextDep
@@ -11,44 +11,64 @@ from service.errors import (
     BodyTooLargeError,
     ClosedError,
     DeadlineExceededError,
-    FieldProblem,
+    EngineStalledError,
+    ForbiddenError,
+    InvalidHeaderError,
     InvalidRequestError,
     MalformedBodyError,
     NotReadyError,
     QueueFullError,
+    RateLimitedError,
+    TooLateError,
+    UnauthenticatedError,
     UnknownModelError,
     UnsupportedMediaTypeError,
 )
+from service.http.auth import require_model, require_scope
 from service.http.disconnect import unless_disconnected
 from service.runtime.engine import EngineError
-from service.settings import Settings
 
 router = APIRouter(prefix="/v1", tags=["classify"])
 
 _PROBLEMS = problem_responses(
     MalformedBodyError,
+    InvalidHeaderError,
+    UnauthenticatedError,
+    ForbiddenError,
     UnknownModelError,
     BodyTooLargeError,
     UnsupportedMediaTypeError,
     InvalidRequestError,
+    RateLimitedError,
     EngineError,
     NotReadyError,
     QueueFullError,
+    TooLateError,
+    EngineStalledError,
     ClosedError,
     DeadlineExceededError,
 )
-# The body is not a parameter: from bytes to the checked model in one pass of pydantic-core, where
-# FastAPI would go through Python objects. So OpenAPI is told by hand.
+# Neither the body (see `service.api.body`) nor the headers (read before it, in `service.http`) are
+# parameters of the endpoint. So OpenAPI is told by hand.
 _BODY = {
     "required": True,
     "content": {"application/json": {"schema": ClassifyRequest.model_json_schema()}},
 }
-_TAGS = frozenset({"text", "list"})
-# pydantic's words, where they would not do. No name of a field that was sent: it could hold text.
-_MESSAGES = {
-    "extra_forbidden": f"has an unknown field; known: {', '.join(ClassifyRequest.model_fields)}",
-    "model_type": "must be an object",
-}
+_PARAMETERS = [
+    {
+        "name": "X-Request-Timeout-Ms",
+        "in": "header",
+        "description": "Milliseconds until the answer is worth nothing; the service's own timeout "
+        "if that is shorter.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
+    },
+    {
+        "name": "X-Request-Priority",
+        "in": "header",
+        "description": "Whether somebody waits for the answer.",
+        "schema": {"type": "string", "enum": ["interactive", "batch"], "default": "interactive"},
+    },
+]
 
 
 @router.post(
@@ -56,17 +76,22 @@ _MESSAGES = {
     summary="Classify texts",
     response_model=ClassifyResponse,
     responses=_PROBLEMS,
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra={"requestBody": _BODY, "parameters": _PARAMETERS},
 )
 async def classify(request: Request, context: ContextDep) -> Response:
     """The best label of each text, with the probabilities of all, and on demand of its words."""
-    body = await _read(request)
+    check_media_type(request.scope["headers"])
+    body = parse(await request.body())
     texts = body.texts
     context.record.texts = len(texts)
-    _check(body, context.settings)
+    check_limits(body, context.settings)
+    if body.explain != "none":
+        require_scope(request.scope, "explain")
     classifier = context.registry.resolve(body.model, body.version)
+    require_model(request.scope, classifier.model.manifest.name)
     results = await unless_disconnected(
-        request.receive, classifier.classify(texts, body.top_k, body.explain == "attention")
+        request.receive,
+        classifier.classify(texts, context.record.ticket, body.top_k, body.explain == "attention"),
     )
     context.record.tokens = sum(result.tokens for result in results)
     manifest = classifier.model.manifest
@@ -76,63 +101,6 @@ async def classify(request: Request, context: ContextDep) -> Response:
         "results": [_to_wire(result) for result in results],
     }
     return Response(orjson.dumps(answer), media_type="application/json")
-
-
-async def _read(request: Request) -> ClassifyRequest:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise UnsupportedMediaTypeError("expected a body with Content-Type: application/json")
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedMediaTypeError("expected a body without Content-Encoding")
-    try:
-        return ClassifyRequest.model_validate_json(await request.body())
-    except ValidationError as error:
-        # Never the input, nor the context: they hold the text.
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-    if problems[0]["type"] == "json_invalid":
-        raise MalformedBodyError(
-            "the body is not JSON in UTF-8, or a string in it holds half a surrogate pair"
-        )
-    raise InvalidRequestError(
-        [
-            FieldProblem(_location(problem["loc"]), _MESSAGES.get(problem["type"], problem["msg"]))
-            for problem in problems
-        ]
-    )
-
-
-def _check(body: ClassifyRequest, settings: Settings) -> None:
-    texts = body.texts
-    if len(texts) > settings.max_texts_per_request:
-        limit = settings.max_texts_per_request
-        problem = FieldProblem("inputs", f"has {len(texts)} texts, at most {limit} are allowed")
-        raise InvalidRequestError([problem])
-    problems = []
-    for index, text in enumerate(texts):
-        location = "inputs" if isinstance(body.inputs, str) else f"inputs[{index}]"
-        if not text or text.isspace():
-            problems.append(FieldProblem(location, "is empty"))
-        elif "\0" in text:
-            problems.append(FieldProblem(location, "holds a NUL character"))
-        elif len(text) > settings.max_text_chars:
-            limit = settings.max_text_chars
-            message = f"has {len(text)} characters, at most {limit} are allowed"
-            problems.append(FieldProblem(location, message))
-    if problems:
-        raise InvalidRequestError(problems)
-
-
-def _location(parts: tuple[int | str, ...]) -> str:
-    """`("inputs", "list", 2)` as `inputs[2]`. The name of an unknown field is not repeated."""
-    if not parts:
-        return "body"
-    if parts[0] not in ClassifyRequest.model_fields:
-        return "body"
-    path = str(parts[0])
-    for part in parts[1:]:
-        if part not in _TAGS:
-            path += f"[{part}]"
-    return path
 
 
 def _to_wire(result: Classification) -> dict[str, object]:

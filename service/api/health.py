@@ -5,12 +5,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api.schemas import Health, problem_responses
 from service.dependencies import MetricsDep
-from service.errors import NotReadyError
+from service.errors import NotReadyError, RateLimitedError, UnauthenticatedError
 
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/health/live", summary="Is the process up?")
+@router.get("/health/live", summary="Is the process up?", responses=problem_responses())
 async def live() -> Health:
     """200 as long as the process answers."""
     return Health()
@@ -32,7 +32,10 @@ async def ready(request: Request) -> Health:
     "/metrics",
     summary="Prometheus metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        **problem_responses(UnauthenticatedError, RateLimitedError),
+    },
 )
 async def metrics(metrics: MetricsDep) -> Response:
     """The Prometheus text format."""

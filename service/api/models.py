@@ -4,14 +4,18 @@ from fastapi import APIRouter
 
 from service.api.schemas import ModelInfo, ModelsResponse, problem_responses
 from service.dependencies import RegistryDep
-from service.errors import NotReadyError
+from service.errors import NotReadyError, RateLimitedError, UnauthenticatedError
 
 router = APIRouter(prefix="/v1", tags=["models"])
 
 
-@router.get("/models", summary="What is served", responses=problem_responses(NotReadyError))
+@router.get(
+    "/models",
+    summary="What is served",
+    responses=problem_responses(UnauthenticatedError, RateLimitedError, NotReadyError),
+)
 async def models(registry: RegistryDep) -> ModelsResponse:
-    """The loaded versions, highest first."""
+    """The loaded versions; the first one answers requests that name none."""
     return ModelsResponse(
         models=[
             ModelInfo(

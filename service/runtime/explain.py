@@ -16,6 +16,8 @@ _APOSTROPHE = "['\N{RIGHT SINGLE QUOTATION MARK}]"
 _WORD = regex.compile(
     rf"(?:{_SPACED})+(?:{_APOSTROPHE}(?:{_SPACED})+)*"
     rf"|[[{_UNSPACED}]&&\p{{L}}]\p{{M}}*"
+    # Flags: \X counts from the first of a run to know which two belong together, for each of them.
+    r"|\p{Regional_Indicator}{2}[\p{GCB=Extend}\p{GCB=SpacingMark}\p{GCB=ZWJ}]*"
     r"|(?!\s)\X",
     regex.VERSION1,
 )

@@ -1,5 +1,7 @@
 """Token weights to word weights: numbers checked by hand, and what holds for any text."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +26,7 @@ def cut(text: str) -> list[str]:
         ("我的卡 card", ["我", "的", "卡", "card"]),
         ("أين بطاقتي؟", ["أين", "بطاقتي", "؟"]),
         ("ok 👍🏽 👨‍👩‍👧", ["ok", "👍🏽", "👨‍👩‍👧"]),
+        ("🇩🇪🇫🇷\u0301🇮🇹🇪", ["🇩🇪", "🇫🇷\u0301", "🇮🇹", "🇪"]),
         ("e\u0301te\u0301", ["e\u0301te\u0301"]),
         ("ก็ไม่", ["ก็", "ไ", "ม่"]),
         ("  ", []),
@@ -32,6 +35,15 @@ def cut(text: str) -> list[str]:
 def test_words_of_every_script(text, expected):
     """Runs of letters; single characters where no spaces are written; everything visible."""
     assert cut(text) == expected
+
+
+@pytest.mark.parametrize("unit", ["🇩🇪", "e\u0301", "👩\u200d", "卡", "क्", "a'", "., ", "\u0301"])
+def test_time_grows_with_the_text_and_not_with_its_square(unit):
+    """The longest text that is taken: 20 ms. A run of flags once took 2 s."""
+    text = (unit * 20_000)[:20_000]
+    started = time.perf_counter()
+    assert words(text)
+    assert time.perf_counter() - started < 0.5
 
 
 def test_weights_of_the_tokens_of_a_word_add_up():
