@@ -1,24 +1,131 @@
-"""Which model is served, in which versions."""
+"""Which versions of the model are loaded, which of them answers, and how that changes."""
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
+from service.background import in_background
 from service.classifier import Classifier
-from service.errors import UnknownModelError
-from service.runtime.artifact import version_key
+from service.errors import (
+    ClosedError,
+    RequestError,
+    UnknownModelError,
+    VersionChangeError,
+    VersionRefusedError,
+)
+from service.loader import LoadedModel
+from service.runtime.artifact import ArtifactError, version_key
+from service.runtime.engine import EngineError
+
+
+class Store(Protocol):
+    """Where versions come from; see `service.loader.ModelStore`. Its methods block."""
+
+    def versions(self) -> list[str]:
+        """What could be loaded, the highest last."""
+
+    def load(self, version: str | None = None, beside_traffic: bool = False) -> LoadedModel:
+        """A version, ready to answer; the highest if none is named."""
+
+
+class Change(NamedTuple):
+    """An attempt to change the version that answers, and what became of it.
+
+    `outcome` is `activated`, `unchanged` (it answers already), `refused` (it is not fit to) or
+    `failed` (an error of our own). The labels are those that only one of both versions has.
+    """
+
+    action: str
+    outcome: str
+    version: str | None
+    duration_s: float = 0.0
+    reason: str | None = None
+    labels_added: tuple[str, ...] = ()
+    labels_removed: tuple[str, ...] = ()
+
+
+class Policy(NamedTuple):
+    """How long versions stay: `max_loaded` in memory; one that goes keeps `drain_s` to finish."""
+
+    max_loaded: int = 2
+    drain_s: float = 0.0  # no shorter than a request may take
+
+
+_DEFAULT = Policy()
+
+
+@dataclass
+class _Attempt:
+    version: str | None  # as soon as it is known
 
 
 class Registry:
-    """The versions that are loaded, highest first; all of them of one model."""
+    """The loaded versions of one model. Lives on the event loop.
 
-    def __init__(self, classifiers: Sequence[Classifier]) -> None:
-        self.classifiers = tuple(sorted(classifiers, key=_version, reverse=True))
+    A request stays with the version that it began with. The versions that were active one after the
+    other are kept as a history, so that rolling back takes one assignment.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        make: Callable[[LoadedModel], Classifier],
+        policy: Policy = _DEFAULT,
+        on_active: Callable[[Classifier], None] = lambda classifier: None,
+        on_change: Callable[[Change], None] = lambda change: None,
+    ) -> None:
+        """Load nothing yet.
+
+        Args:
+            store: reads and warms versions, on a thread.
+            make: gives a loaded model its batcher.
+            policy: how many versions stay in memory, and for how long.
+            on_active: called with each version before it answers.
+            on_change: called with what became of each attempt to change the version.
+        """
+        self._store = store
+        self._make = make
+        self._policy = policy
+        self._on_active = on_active
+        self._on_change = on_change
+        self._history: list[Classifier] = []  # the last one answers
+        self._spare: list[Classifier] = []  # rolled back; the first ones to go
+        self._evictions: set[asyncio.Task[None]] = set()
+        self._busy = False
+        self._closed = False
+
+    @property
+    def active(self) -> Classifier:
+        """What answers requests that name no version.
+
+        Raises:
+            UnknownModelError: nothing is loaded.
+        """
+        if not self._history:
+            raise UnknownModelError("no model is loaded")
+        return self._history[-1]
+
+    @property
+    def classifiers(self) -> Sequence[Classifier]:
+        """What is loaded, the active version first, then from the highest to the lowest."""
+        others = [loaded for loaded in self._spare + self._history if loaded is not self.active]
+        return [
+            self.active,
+            *sorted(others, key=lambda it: version_key(_version(it)), reverse=True),
+        ]
 
     def resolve(self, model: str | None = None, version: str | None = None) -> Classifier:
-        """What answers for this version; the highest if a request names none.
+        """What answers for this version; the active one if a request names none.
 
         Raises:
             UnknownModelError: it is not loaded.
         """
+        active = self.active
+        if model is None and version is None:
+            return active
         for classifier in self.classifiers:
             manifest = classifier.model.manifest
             if model in (None, manifest.name) and version in (None, manifest.version):
@@ -28,6 +135,159 @@ class Registry:
         # What was asked for is not repeated: no part of a request is echoed.
         raise UnknownModelError(f"this model or version is not served here; served: {served}")
 
+    async def start(self) -> None:
+        """Load the highest version.
 
-def _version(classifier: Classifier) -> list[tuple[int, int, str]]:
-    return version_key(classifier.model.manifest.version)
+        Raises:
+            ArtifactError, EngineError: it cannot be served.
+        """
+        started = time.monotonic()
+        model = await in_background(self._store.load)
+        self._put(self._make(model))
+        version = model.manifest.version
+        self._on_change(Change("start", "activated", version, time.monotonic() - started))
+
+    async def available(self) -> list[str]:
+        """The versions on disk, the highest last.
+
+        Raises:
+            VersionRefusedError: the folder cannot be read.
+        """
+        try:
+            return await in_background(self._store.versions)
+        except ArtifactError as error:
+            raise VersionRefusedError(str(error)) from error
+
+    async def activate(self, version: str) -> Change:
+        """Let `version` answer; it is loaded first, beside the one that answers until then.
+
+        Raises:
+            UnknownModelError: there is no such version on disk.
+            VersionRefusedError: it cannot be served; the active one serves on.
+            VersionChangeError: another change is under way.
+            ClosedError: the service is shutting down.
+        """
+        with self._attempt("activate", version):
+            return await self._activate("activate", version)
+
+    async def reload(self) -> Change:
+        """Let the highest version on disk answer.
+
+        Raises:
+            VersionRefusedError, VersionChangeError, ClosedError: as `activate`.
+        """
+        with self._attempt("reload") as attempt:
+            attempt.version = (await self.available())[-1]
+            return await self._activate("reload", attempt.version)
+
+    def rollback(self) -> Change:
+        """Let the version answer that did before the active one.
+
+        Raises:
+            VersionChangeError: there is none in memory, or another change is under way.
+        """
+        with self._attempt("rollback"):
+            if len(self._history) < 2:
+                raise VersionChangeError("no earlier version is in memory; load one by its name")
+            started, before = time.monotonic(), self.active
+            self._on_active(self._history[-2])
+            self._spare.append(self._history.pop())
+            return self._tell("rollback", before, started)
+
+    async def close(self, timeout_s: float) -> None:
+        """Take nothing new, compute what was accepted for `timeout_s` seconds at most."""
+        if self._closed:
+            return
+        self._closed = True
+        for task in self._evictions:
+            task.cancel()
+        loaded = self._spare + self._history
+        await asyncio.gather(*(classifier.close(timeout_s) for classifier in loaded))
+        await asyncio.gather(*self._evictions, return_exceptions=True)
+
+    async def _activate(self, action: str, version: str) -> Change:
+        started, before = time.monotonic(), self.active
+        if version == _version(before):
+            return self._report(Change(action, "unchanged", version))
+        loaded = next((it for it in self.classifiers if _version(it) == version), None)
+        self._put(loaded or await self._load(version))
+        return self._tell(action, before, started)
+
+    async def _load(self, version: str) -> Classifier:
+        if version not in await self.available():
+            raise UnknownModelError("there is no such version on disk")
+        try:
+            # Requests go first: loading takes what they leave of the processors.
+            model = await in_background(lambda: self._store.load(version, beside_traffic=True))
+        except (ArtifactError, EngineError) as error:
+            raise VersionRefusedError(str(error)) from error
+        found, served = model.manifest, self.active.model.manifest
+        if (found.name, found.version) != (served.name, version):
+            raise VersionRefusedError(
+                f"it is {found.name} version {found.version}; expected {served.name} version "
+                f"{version}"
+            )
+        if self._closed:
+            raise ClosedError("the service is shutting down")
+        return self._make(model)
+
+    def _put(self, classifier: Classifier) -> None:
+        """Let `classifier` answer, and let go of what is too much."""
+        self._on_active(classifier)
+        for versions in (self._spare, self._history):
+            if classifier in versions:
+                versions.remove(classifier)
+        self._history.append(classifier)
+        while len(self._spare) + len(self._history) > self._policy.max_loaded:
+            leaving = (self._spare or self._history).pop(0)
+            task = asyncio.get_running_loop().create_task(self._evict(leaving))
+            self._evictions.add(task)
+            task.add_done_callback(self._evictions.discard)
+
+    async def _evict(self, classifier: Classifier) -> None:
+        """No request finds it any more; those that did are answered within `drain_s`."""
+        try:
+            await asyncio.sleep(self._policy.drain_s)
+        finally:
+            await classifier.close(0.0)
+
+    @contextlib.contextmanager
+    def _attempt(self, action: str, version: str | None = None) -> Iterator[_Attempt]:
+        """One at a time; whatever goes wrong is reported."""
+        attempt = _Attempt(version)
+        try:
+            if self._busy:
+                raise VersionChangeError("another change of the version is under way")
+            self._busy = True
+            try:
+                yield attempt
+            finally:
+                self._busy = False
+        except RequestError as error:
+            self._report(Change(action, "refused", attempt.version, reason=str(error)))
+            raise
+        except Exception as error:
+            self._report(Change(action, "failed", attempt.version, reason=type(error).__name__))
+            raise
+
+    def _tell(self, action: str, before: Classifier, started: float) -> Change:
+        """Report that the active version is another than `before`."""
+        old, new = before.model.manifest.labels, self.active.model.manifest.labels
+        return self._report(
+            Change(
+                action,
+                "activated",
+                _version(self.active),
+                time.monotonic() - started,
+                labels_added=tuple(label for label in new if label not in old),
+                labels_removed=tuple(label for label in old if label not in new),
+            )
+        )
+
+    def _report(self, change: Change) -> Change:
+        self._on_change(change)
+        return change
+
+
+def _version(classifier: Classifier) -> str:
+    return classifier.model.manifest.version

@@ -2,20 +2,22 @@
 
 A directory with `manifest.json` and the files that it lists. The reader refuses a directory in
 which anything is missing, extra or changed, and hands out bytes that were hashed, so that what is
-served is what was exported.
+served is what was exported. It opens the directory once and each file once, relative to it: what is
+exchanged on disk meanwhile changes nothing.
 """
 
 import hashlib
 import json
-import os
 import re
-import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from service.runtime.errors import HeedError
+from service.runtime.folder import Folder, FolderError
+from service.runtime.graph import GraphError, check_self_contained
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -27,8 +29,11 @@ INPUT_NAMES = ("input_ids", "attention_mask")
 OUTPUT_NAMES = ("logits", "attention")
 PRECISIONS = ("fp32", "int8")
 _LONGEST = 65_536  # tokens; more is no length of a text
+_LARGEST = 2**31 - 1  # bytes; Protocol Buffers hold no more
+_LARGEST_MANIFEST = 16 * 2**20  # bytes; 64,000 labels fit
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ArtifactError(HeedError):
@@ -108,21 +113,30 @@ def read_artifact(path: Path | str) -> Artifact:
 
     Raises:
         ArtifactError: unknown format version, a missing, extra or irregular file, a wrong size or
-            hash, a broken manifest.
+            hash, a graph that needs another file; the message names the directory.
     """
     folder = Path(path)
-    if not folder.is_dir():
-        raise ArtifactError(
-            f"{folder} is not a directory; expected an artifact made by heed export"
-        )
-    try:
-        text = _read_regular(folder / MANIFEST_FILE)
+    with _named(folder), Folder.opened(folder) as opened:
+        text = opened.read(MANIFEST_FILE, _LARGEST_MANIFEST)
         manifest = Manifest.from_json(text)
-        contents = _read_files(folder, manifest.files)
-    except ArtifactError as error:
-        raise ArtifactError(f"{folder}: {error}") from None
+        contents = _read_files(opened, manifest.files)
+        try:
+            check_self_contained(contents[MODEL_FILE])
+        except GraphError as error:
+            raise ArtifactError(f"{MODEL_FILE} {error}") from None
     digest = hashlib.sha256(text).hexdigest()
     return Artifact(folder, manifest, digest, contents[MODEL_FILE], contents[TOKENIZER_FILE])
+
+
+def read_manifest(path: Path | str) -> Manifest:
+    """What the artifact `path` says of itself; its files are not looked at.
+
+    Raises:
+        ArtifactError: there is no sound manifest.
+    """
+    folder = Path(path)
+    with _named(folder), Folder.opened(folder) as opened:
+        return Manifest.from_json(opened.read(MANIFEST_FILE, _LARGEST_MANIFEST))
 
 
 def find_artifact(path: Path | str) -> Path:
@@ -136,10 +150,25 @@ def find_artifact(path: Path | str) -> Path:
         raise ArtifactError(f"{folder} does not exist; expected an artifact of heed export")
     if (folder / MANIFEST_FILE).exists() or not folder.is_dir():
         return folder
-    versions = [child for child in folder.iterdir() if (child / MANIFEST_FILE).is_file()]
+    versions = list_versions(folder)
     if not versions:
-        raise ArtifactError(f"{folder} holds no {MANIFEST_FILE}, nor does a folder right below it")
-    return max(versions, key=lambda child: version_key(child.name))
+        raise ArtifactError(
+            f"{folder} holds no {MANIFEST_FILE}, nor does a folder right below it "
+            "(symbolic links do not count)"
+        )
+    return folder / versions[-1]
+
+
+def list_versions(folder: Path) -> list[str]:
+    """Names of the artifacts right below `folder`, the highest last. Links are passed over."""
+    names = [
+        child.name
+        for child in folder.iterdir()
+        if _NAME.fullmatch(child.name)
+        and not child.is_symlink()
+        and (child / MANIFEST_FILE).is_file()
+    ]
+    return sorted(names, key=version_key)
 
 
 def version_key(version: str) -> list[tuple[int, int, str]]:
@@ -156,6 +185,15 @@ def check_name(kind: str, value: str) -> str:
             "a letter or digit first"
         )
     return value
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Errors inside say which folder they are about."""
+    try:
+        yield
+    except (ArtifactError, FolderError) as error:
+        raise ArtifactError(f"{folder}: {error}") from None
 
 
 def _check_fields(raw: dict[str, Any]) -> None:
@@ -207,14 +245,24 @@ def _is_files(value: object) -> bool:
         and value.keys() == {MODEL_FILE, TOKENIZER_FILE}
         and all(isinstance(entry, dict) for entry in value.values())
         and all(entry.keys() == {"size", "sha256"} for entry in value.values())
+        and all(_is_entry(entry["size"], entry["sha256"]) for entry in value.values())
     )
 
 
-def _read_files(folder: Path, entries: Mapping[str, FileEntry]) -> dict[str, bytes]:
-    extra = {child.name for child in folder.iterdir()} - entries.keys() - {MANIFEST_FILE}
+def _is_entry(size: object, sha256: object) -> bool:
+    return (
+        type(size) is int
+        and 0 <= size <= _LARGEST
+        and isinstance(sha256, str)
+        and _SHA256.fullmatch(sha256) is not None
+    )
+
+
+def _read_files(folder: Folder, entries: Mapping[str, FileEntry]) -> dict[str, bytes]:
+    extra = folder.names() - entries.keys() - {MANIFEST_FILE}
     if extra:
-        raise ArtifactError(f"unexpected file {sorted(extra)[0]!r}: not listed in {MANIFEST_FILE}")
-    contents = {name: _read_regular(folder / name) for name in entries}
+        raise ArtifactError(f"unexpected file {min(extra)!r}: not listed in {MANIFEST_FILE}")
+    contents = {name: folder.read(name, entry.size) for name, entry in entries.items()}
     for name, content in contents.items():
         found, expected = FileEntry.of(content), entries[name]
         if found.size != expected.size:
@@ -222,17 +270,3 @@ def _read_files(folder: Path, entries: Mapping[str, FileEntry]) -> dict[str, byt
         if found.sha256 != expected.sha256:
             raise ArtifactError(f"{name} was changed: its SHA-256 is not the manifest's")
     return contents
-
-
-def _read_regular(path: Path) -> bytes:
-    """Bytes of a regular file; a link or a pipe is refused before anything is read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise ArtifactError(f"{path.name} is missing") from None
-    except OSError as error:
-        raise ArtifactError(f"{path.name} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ArtifactError(f"{path.name} is not a regular file")
-        return file.read()

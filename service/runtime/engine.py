@@ -1,5 +1,6 @@
 """The engine: one ONNX Runtime session on one execution provider."""
 
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -74,16 +75,30 @@ class Engine:
             raise EngineError(f"the session rejected {what}: {reason}") from error
         return EngineOutput(logits, attention)
 
-    def warm_up(self, max_batch_size: int, max_batch_tokens: int) -> None:
-        """Run the shapes that traffic will bring: a first run costs several warm ones."""
+    def warm_up(self, max_batch_size: int, max_batch_tokens: int) -> list[tuple[int, float]]:
+        """Run the shapes that traffic will bring: a first run costs several warm ones.
+
+        Returns:
+            Padded tokens and seconds of a second run of each shape.
+
+        Raises:
+            EngineError: the session rejected one, or gave logits that are not finite.
+        """
+        measured = []
         length = 8
         while True:
             length = min(length, self.max_length)
-            for size in {1, max(1, min(max_batch_size, max_batch_tokens // length))}:
+            for size in sorted({1, max(1, min(max_batch_size, max_batch_tokens // length))}):
                 ones = np.ones((size, length), dtype=np.int64)
+                if not np.isfinite(self.run(ones, ones).logits).all():
+                    raise EngineError(
+                        f"a warm-up batch {ones.shape} gave logits that are not finite"
+                    )
+                started = time.monotonic()
                 self.run(ones, ones)
+                measured.append((ones.size, time.monotonic() - started))
             if length == self.max_length:
-                return
+                return measured
             length *= 2
 
 

@@ -6,6 +6,7 @@ HeedError
 ├── DataError         model.data: a labelled file that cannot be used
 ├── ConfigError       model.config: a preset or setting that cannot be used
 ├── CheckpointError   model.checkpoint: a folder that is not a finished run
+├── KeyFileError      service.http.keys: a file of API keys that cannot be used
 └── ExportError       export: the exported graph does not hold what it must
 """
 

@@ -25,7 +25,7 @@ CODE = "import typer; from service.cli import serve; typer.run(serve)"
 SLOW = """
 import time, typer, service.loader as loader
 class Slow(loader.Engine):
-    def warm_up(self, *limits): pass
+    def warm_up(self, *limits): return []
     def run(self, *batch):
         time.sleep(1.0)
         return super().run(*batch)

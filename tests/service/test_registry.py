@@ -1,33 +1,298 @@
-"""Which version answers, and how a model is loaded."""
+"""Which version answers, how it is changed, and what stays in memory."""
 
+import asyncio
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from service import loader
-from service.errors import UnknownModelError
-from service.loader import load_model
-from service.registry import Registry
+from service.errors import (
+    ClosedError,
+    UnknownModelError,
+    VersionChangeError,
+    VersionRefusedError,
+)
+from service.loader import LoadedModel, load_model
+from service.registry import Change, Policy, Registry
+from service.runtime.artifact import ArtifactError
 from service.runtime.engine import EngineError
 from service.settings import Settings
 from tests.fakes import FakeEngine
 
 
-def serving(settings: Settings, version: str) -> SimpleNamespace:
-    """As much of a classifier as the registry looks at."""
-    model = load_model(settings, FakeEngine())
-    manifest = replace(model.manifest, version=version)
-    return SimpleNamespace(model=replace(model, manifest=manifest))
+class Shelf:
+    """Versions on disk that a test steers: `broken` ones fail, a cleared `gate` holds loading."""
+
+    def __init__(self, model: LoadedModel, *versions: str) -> None:
+        self.model = model
+        self.on_disk = list(versions)
+        self.broken: dict[str, Exception] = {}
+        self.changed: dict[str, dict[str, object]] = {}
+        self.loaded: list[str] = []
+        self.beside_traffic: list[bool] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+
+    def versions(self) -> list[str]:
+        """See `ModelStore.versions`."""
+        return self.on_disk
+
+    def load(self, version: str | None = None, beside_traffic: bool = False) -> LoadedModel:
+        """See `ModelStore.load`."""
+        version = version or self.on_disk[-1]
+        self.entered.set()
+        assert self.gate.wait(20)
+        if version in self.broken:
+            raise self.broken[version]
+        self.loaded.append(version)
+        self.beside_traffic.append(beside_traffic)
+        fields = {"version": version} | self.changed.get(version, {})
+        return replace(self.model, manifest=replace(self.model.manifest, **fields))
 
 
-def test_highest_version_answers_unless_one_is_named(settings):
-    """10 is above 9."""
-    registry = Registry([serving(settings, version) for version in ("9", "10")])
+class Classifiers:
+    """Makes as much of a classifier as the registry looks at, and knows which were closed."""
+
+    def __init__(self) -> None:
+        self.closed: list[tuple[str, float]] = []
+
+    def make(self, model: LoadedModel) -> SimpleNamespace:
+        """A classifier of `model`."""
+
+        async def close(timeout_s: float) -> None:
+            self.closed.append((model.manifest.version, timeout_s))
+
+        return SimpleNamespace(model=model, close=close)
+
+
+Start = Callable[..., Registry]
+
+
+@pytest.fixture
+def model(settings: Settings) -> LoadedModel:
+    """Version 1 of the tiny model."""
+    return load_model(settings, FakeEngine())
+
+
+@pytest.fixture
+def shelf(model: LoadedModel) -> Shelf:
+    """Versions 1 to 4; a test starts with the first."""
+    return Shelf(model, "1")
+
+
+@pytest.fixture
+def classifiers() -> Classifiers:
+    """See `Classifiers`."""
+    return Classifiers()
+
+
+@pytest.fixture
+def changes() -> list[Change]:
+    """What was reported."""
+    return []
+
+
+@pytest.fixture
+async def registry(shelf, classifiers, changes) -> Registry:
+    """A registry that began with version 1; 2, 3 and 4 have come since."""
+    registry = Registry(shelf, classifiers.make, Policy(max_loaded=2), on_change=changes.append)
+    await registry.start()
+    shelf.on_disk = ["1", "2", "3", "4"]
+    changes.clear()
+    return registry
+
+
+def loaded(registry: Registry) -> list[str]:
+    """The versions in memory, the active one first."""
+    return [classifier.model.manifest.version for classifier in registry.classifiers]
+
+
+async def settle() -> None:
+    """Let every task that can run do so."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_highest_version_answers_from_the_start(shelf, classifiers, changes):
+    """At normal priority, as nothing else is served yet."""
+    shelf.on_disk = ["9", "10"]
+    registry = Registry(shelf, classifiers.make, on_change=changes.append)
+    await registry.start()
     assert registry.resolve().model.manifest.version == "10"
-    assert registry.resolve("tiny", "9").model.manifest.version == "9"
-    with pytest.raises(UnknownModelError, match="served: tiny version 10, tiny version 9"):
-        registry.resolve(version="11")
+    assert shelf.beside_traffic == [False]
+    assert [(change.action, change.outcome) for change in changes] == [("start", "activated")]
+
+
+async def test_active_version_answers_unless_another_loaded_one_is_named(registry):
+    """What is on disk only does not answer."""
+    await registry.activate("2")
+    assert registry.resolve().model.manifest.version == "2"
+    assert registry.resolve("tiny", "1").model.manifest.version == "1"
+    for model, version in (("tiny", "3"), ("other", None)):
+        with pytest.raises(UnknownModelError, match="served: tiny version 2, tiny version 1"):
+            registry.resolve(model, version)
+
+
+async def test_version_is_loaded_beside_the_one_that_answers_meanwhile(registry, shelf):
+    """At low priority; the change itself takes no time."""
+    shelf.gate.clear()
+    task = asyncio.create_task(registry.activate("2"))
+    await asyncio.to_thread(shelf.entered.wait, 20)
+    assert registry.resolve().model.manifest.version == "1"
+    shelf.gate.set()
+    change = await task
+    assert (change.outcome, change.version) == ("activated", "2")
+    assert shelf.beside_traffic == [False, True]
+
+
+async def test_what_is_not_loaded_is_refused_and_the_active_version_serves_on(
+    registry, shelf, changes
+):
+    """A broken artifact, an engine that does not start, another model, no such version."""
+    shelf.broken = {"2": ArtifactError("2: model.onnx was changed"), "3": EngineError("no GPU")}
+    shelf.changed = {"4": {"name": "other"}}
+    for version, error, message in [
+        ("2", VersionRefusedError, "2: model.onnx was changed"),
+        ("3", VersionRefusedError, "no GPU"),
+        ("4", VersionRefusedError, "is other version 4; expected tiny version 4"),
+        ("5", UnknownModelError, "no such version on disk"),
+    ]:
+        with pytest.raises(error, match=message):
+            await registry.activate(version)
+    assert loaded(registry) == ["1"]
+    assert [(change.outcome, change.version) for change in changes] == [
+        ("refused", version) for version in "2345"
+    ]
+
+
+async def test_failure_of_our_own_is_reported_without_its_message(registry, shelf, changes):
+    """The caller gets the exception."""
+    shelf.broken = {"2": MemoryError("a secret")}
+    with pytest.raises(MemoryError):
+        await registry.activate("2")
+    assert [(change.outcome, change.reason) for change in changes] == [("failed", "MemoryError")]
+    assert (await registry.activate("3")).outcome == "activated"
+
+
+async def test_one_change_at_a_time(registry, shelf, changes):
+    """Whatever else comes is refused, not queued."""
+    shelf.gate.clear()
+    task = asyncio.create_task(registry.activate("2"))
+    await asyncio.to_thread(shelf.entered.wait, 20)
+    with pytest.raises(VersionChangeError, match="under way"):
+        await registry.activate("3")
+    with pytest.raises(VersionChangeError, match="under way"):
+        await registry.reload()
+    with pytest.raises(VersionChangeError, match="under way"):
+        registry.rollback()
+    shelf.gate.set()
+    assert (await task).version == "2"
+    assert [change.outcome for change in changes] == ["refused"] * 3 + ["activated"]
+
+
+async def test_rollback_takes_the_version_before_from_memory(registry, shelf):
+    """Nothing is read; a second one has nowhere to go, and does not come back."""
+    await registry.activate("2")
+    change = registry.rollback()
+    assert (change.action, change.version) == ("rollback", "1")
+    assert registry.resolve().model.manifest.version == "1"
+    assert shelf.loaded == ["1", "2"]
+    with pytest.raises(VersionChangeError, match="no earlier version"):
+        registry.rollback()
+    assert loaded(registry) == ["1", "2"]
+
+
+async def test_rollback_goes_further_back_each_time(shelf, classifiers):
+    """Through the versions in the order in which they answered."""
+    registry = Registry(shelf, classifiers.make, Policy(max_loaded=3))
+    await registry.start()
+    shelf.on_disk = ["1", "2", "3"]
+    await registry.activate("3")
+    await registry.activate("2")
+    assert [registry.rollback().version for _ in range(2)] == ["3", "1"]
+    await registry.activate("2")
+    assert registry.rollback().version == "1"
+    assert shelf.loaded == ["1", "3", "2"]
+
+
+async def test_no_more_versions_stay_in_memory_than_the_policy_says(registry, classifiers):
+    """What was rolled back goes first, then what is longest past."""
+    await registry.activate("2")
+    await registry.activate("3")
+    await settle()
+    assert loaded(registry) == ["3", "2"]
+    assert classifiers.closed == [("1", 0.0)]
+    registry.rollback()
+    await registry.activate("4")
+    await settle()
+    assert loaded(registry) == ["4", "2"]
+    assert classifiers.closed == [("1", 0.0), ("3", 0.0)]
+
+
+async def test_version_that_leaves_first_finishes_what_it_began(shelf, classifiers):
+    """No request finds it any more, but it is not closed while one may be in it."""
+    registry = Registry(shelf, classifiers.make, Policy(max_loaded=1, drain_s=3600.0))
+    await registry.start()
+    shelf.on_disk = ["1", "2"]
+    await registry.activate("2")
+    await settle()
+    assert loaded(registry) == ["2"]
+    assert classifiers.closed == []
+    with pytest.raises(VersionChangeError, match="no earlier version"):
+        registry.rollback()
+    await registry.close(5.0)
+    assert sorted(classifiers.closed) == [("1", 0.0), ("2", 5.0)]
+
+
+async def test_reload_activates_the_highest_version_on_disk(registry, shelf, changes):
+    """And does nothing if that one answers already, whatever else is there."""
+    assert (await registry.reload()).version == "4"
+    assert (await registry.reload()).outcome == "unchanged"
+    assert shelf.loaded == ["1", "4"]
+    assert [(change.action, change.outcome) for change in changes] == [
+        ("reload", "activated"),
+        ("reload", "unchanged"),
+    ]
+
+
+async def test_reload_that_is_refused_is_reported(registry, shelf, changes):
+    """A folder that is gone, and a broken version, by its name."""
+
+    def gone() -> list[str]:
+        raise ArtifactError("models does not exist")
+
+    shelf.versions = gone
+    with pytest.raises(VersionRefusedError, match="does not exist"):
+        await registry.reload()
+    assert changes == [Change("reload", "refused", None, reason="models does not exist")]
+    del shelf.versions
+    shelf.broken = {"4": ArtifactError("broken")}
+    with pytest.raises(VersionRefusedError):
+        await registry.reload()
+    assert changes[1:] == [Change("reload", "refused", "4", reason="broken")]
+
+
+async def test_other_labels_are_allowed_and_reported(registry, shelf):
+    """Whether clients can live with them is for people to know."""
+    shelf.changed = {"2": {"labels": ("card_arrival", "refund", "stolen_card")}}
+    change = await registry.activate("2")
+    assert (change.labels_added, change.labels_removed) == (("stolen_card",), ("double_charge",))
+
+
+async def test_version_that_comes_after_the_end_is_not_started(registry, shelf, classifiers):
+    """Nobody would close it."""
+    shelf.gate.clear()
+    task = asyncio.create_task(registry.activate("2"))
+    await asyncio.to_thread(shelf.entered.wait, 20)
+    await registry.close(1.0)
+    shelf.gate.set()
+    with pytest.raises(ClosedError):
+        await task
+    assert classifiers.closed == [("1", 1.0)]
 
 
 @pytest.mark.parametrize(

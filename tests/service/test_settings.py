@@ -34,6 +34,15 @@ def test_environment_sets_and_arguments_win(monkeypatch, tmp_path):
         ({"max_queue_size": 10}, "max_queue_size (10) is below max_texts_per_request (64)"),
         ({"max_body_bytes": 10}, "max_body_bytes (10) is below max_text_chars (20000)"),
         ({"shutdown_grace_s": 1}, "shutdown_grace_s (1) is below request_timeout_s (10)"),
+        ({"trusted_proxies": "10.0.0.0/8, proxy"}, "HEED_TRUSTED_PROXIES: expected addresses or"),
+        ({"trusted_proxies": "10.0.0.1/8"}, "10.0.0.1/8 has host bits set"),
+        ({"trusted_proxies": "*"}, "HEED_TRUSTED_PROXIES: expected addresses or networks"),
+        ({"cors_origins": "*, https://a.example"}, "HEED_CORS_ORIGINS: * stands for every origin"),
+        ({"cors_origins": "null"}, "HEED_CORS_ORIGINS: expected origins as browsers send them"),
+        ({"cors_origins": "https://a.example/"}, "without a path; got 'https://a.example/'"),
+        ({"cors_origins": "https://A.example"}, "in lower case"),
+        ({"cors_origins": "https://*.example"}, "expected origins"),
+        ({"cors_origins": "a.example"}, "expected origins"),
     ],
 )
 def test_bad_value_or_combination_is_refused_in_one_line(given, reason):
@@ -43,3 +52,18 @@ def test_bad_value_or_combination_is_refused_in_one_line(given, reason):
     line = explain_invalid(caught.value)
     assert reason in line
     assert "\n" not in line
+
+
+def test_lists_are_written_with_commas():
+    """Spaces around them do not matter, and nothing is an empty list."""
+    settings = Settings(
+        model="artifact",
+        trusted_proxies=" 10.0.0.0/8, ::1 ",
+        cors_origins="https://a.example , http://localhost:3000, http://[::1]:8080",
+    )
+    assert settings.origins == (
+        "https://a.example",
+        "http://localhost:3000",
+        "http://[::1]:8080",
+    )
+    assert Settings(model="artifact", cors_origins=" ,").origins == ()

@@ -1,25 +1,40 @@
 """The artifact reader: what is sound is read, anything else is refused in one line."""
 
+import ast
 import hashlib
 import json
 import os
 import shutil
+import stat
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
+import onnx
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.loader import load_model
 from service.runtime.artifact import (
     ArtifactError,
     FileEntry,
     Manifest,
     check_name,
     find_artifact,
+    list_versions,
     read_artifact,
+    read_manifest,
     version_key,
 )
-from tests.artifacts import LABELS
+from service.runtime.engine import Engine
+from service.settings import Settings
+from tests.artifacts import LABELS, write_artifact
+
+ALL = ("manifest.json", "model.onnx", "tokenizer.model")
+LISTED = ALL[1:]
 
 
 @pytest.fixture
@@ -50,55 +65,202 @@ def test_manifest_survives_writing_and_reading(artifact):
     assert Manifest.from_json(manifest.to_json()) == manifest
 
 
-@pytest.mark.parametrize("file", ["manifest.json", "model.onnx", "tokenizer.model"])
-def test_missing_file_is_refused(artifact, file):
-    """Each of the three."""
-    (artifact / file).unlink()
-    with pytest.raises(ArtifactError, match=f"{file} is missing"):
-        read_artifact(artifact)
-
-
-def test_extra_file_is_refused(artifact):
-    """Nothing lies in the folder that the manifest does not vouch for."""
-    (artifact / "weights.data").touch()
-    with pytest.raises(ArtifactError, match=r"unexpected file 'weights\.data'"):
-        read_artifact(artifact)
-
-
-@pytest.mark.parametrize("file", ["model.onnx", "tokenizer.model"])
-def test_flipped_byte_is_refused(artifact, file):
-    """By the hash."""
+def flip(artifact: Path, file: str) -> None:
+    """Change one bit in the middle."""
     content = bytearray((artifact / file).read_bytes())
     content[len(content) // 2] ^= 1
     (artifact / file).write_bytes(content)
-    with pytest.raises(ArtifactError, match=f"{file} was changed"):
-        read_artifact(artifact)
 
 
-def test_truncated_file_is_refused_by_its_size(artifact):
-    """The message has both sizes."""
-    path = artifact / "model.onnx"
-    size = path.stat().st_size
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ArtifactError, match=f"{size - 1} bytes, the manifest says {size}"):
-        read_artifact(artifact)
+def cut(artifact: Path, file: str) -> None:
+    """Drop the last byte."""
+    os.truncate(artifact / file, (artifact / file).stat().st_size - 1)
 
 
-def test_symbolic_link_is_refused(artifact, tmp_path):
-    """Even to the right content."""
-    path = artifact / "model.onnx"
-    path.rename(tmp_path / "elsewhere")
-    path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ArtifactError, match=r"model\.onnx cannot be read"):
-        read_artifact(artifact)
+def grow(artifact: Path, file: str) -> None:
+    """A hole of a terabyte at the end: it takes no room on the disk, but would in memory."""
+    os.truncate(artifact / file, 2**40)
 
 
-def test_pipe_is_refused_without_waiting_for_a_writer(artifact):
-    """Opening it must not block."""
+def drop(artifact: Path, file: str) -> None:
+    """Remove it."""
+    (artifact / file).unlink()
+
+
+def move_and(artifact: Path, file: str, link: Callable[[Path, Path], None]) -> None:
+    """Keep the content outside the folder, under another name."""
+    elsewhere = artifact.parent / "elsewhere"
+    (artifact / file).rename(elsewhere)
+    link(artifact / file, elsewhere)
+
+
+def replace_by(artifact: Path, file: str, make: Callable[[Path], None]) -> None:
+    """Something of another kind under its name."""
+    (artifact / file).unlink()
+    make(artifact / file)
+
+
+def rename_entry(artifact: Path, name: str) -> None:
+    """The manifest lists the graph under a name that leads elsewhere."""
+    files = json.loads((artifact / "manifest.json").read_text())["files"]
+    files[name] = files.pop("model.onnx")
+    edit_manifest(artifact, files=files)
+
+
+def replace_model(artifact: Path, model: bytes) -> None:
+    """Another graph, with a manifest that vouches for it."""
+    (artifact / "model.onnx").write_bytes(model)
+    files = json.loads((artifact / "manifest.json").read_text())["files"]
+    edit_manifest(artifact, files=files | {"model.onnx": asdict(FileEntry.of(model))})
+
+
+def entries(**entry: object) -> dict[str, object]:
+    """Both files with this entry."""
+    return {name: dict(entry) for name in LISTED}
+
+
+def external(model: bytes) -> bytes:
+    """The graph with its first tensor in another file."""
+    graph = onnx.ModelProto.FromString(model)
+    tensor = graph.graph.initializer[0]
+    onnx.external_data_helper.set_external_data(tensor, "weights.bin")
+    tensor.ClearField("raw_data")
+    return graph.SerializeToString()
+
+
+def edited(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """A spoiler that replaces the graph by `change` of it."""
+    return lambda it: replace_model(it, change((it / "model.onnx").read_bytes()))
+
+
+MATRIX: list[tuple[str, Callable[[Path], object], str]] = [
+    *((f"flipped {f}", partial(flip, file=f), f"{f} was changed") for f in LISTED),
+    *((f"cut {f}", partial(cut, file=f), f"{f} has .* bytes, the manifest says") for f in LISTED),
+    *((f"grown {f}", partial(grow, file=f), f"{f} has 1099511627776 bytes") for f in ALL),
+    *((f"missing {f}", partial(drop, file=f), f"{f} is missing") for f in LISTED),
+    ("missing manifest.json", partial(drop, file="manifest.json"), "holds no manifest.json"),
+    *(
+        (
+            f"symlink {f}",
+            partial(move_and, file=f, link=Path.symlink_to),
+            f"{f} is a symbolic link; copy the folder with cp -rL",
+        )
+        for f in ALL
+    ),
+    *(
+        (
+            f"hard link {f}",
+            partial(move_and, file=f, link=Path.hardlink_to),
+            f"{f} has 2 hard links",
+        )
+        for f in ALL
+    ),
+    *(
+        (f"pipe {f}", partial(replace_by, file=f, make=os.mkfifo), f"{f} is not a regular file")
+        for f in ALL
+    ),
+    (
+        "folder",
+        partial(replace_by, file="model.onnx", make=Path.mkdir),
+        "model.onnx is not a regular file",
+    ),
+    (
+        "device",
+        partial(replace_by, file="model.onnx", make=lambda path: path.symlink_to("/dev/zero")),
+        "model.onnx is a symbolic link",
+    ),
+    ("extra file", lambda it: (it / "weights.bin").touch(), r"unexpected file 'weights\.bin'"),
+    ("extra folder", lambda it: (it / "a").mkdir(), "unexpected file 'a'"),
+    ("extra link", lambda it: (it / "a").symlink_to("model.onnx"), "unexpected file 'a'"),
+    *(
+        (f"entry {name}", partial(rename_entry, name=name), "unusable value for files")
+        for name in ("../model.onnx", "/etc/passwd", "sub/model.onnx", "manifest.json")
+    ),
+    ("newer format", lambda it: edit_manifest(it, format_version=2), "format version 2 is unknown"),
+    ("external data", edited(external), "model.onnx keeps a tensor in another file"),
+    ("no graph", edited(lambda model: b"\xff" * 64), "model.onnx is no ONNX graph"),
+    ("cut graph", edited(lambda model: model[:-1]), "model.onnx is no ONNX graph"),
+    (
+        "other graph",
+        edited(lambda model: b"\x18\0\0\0ORTM" + model),
+        "in the format of ONNX Runtime",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"), [it[1:] for it in MATRIX], ids=[it[0] for it in MATRIX]
+)
+def test_tampered_artifact_is_refused_before_onnx_runtime_sees_a_byte(
+    artifact, monkeypatch, spoil, message
+):
+    """In one line that names the folder, by an error that makes `heed` exit with 2."""
+    monkeypatch.setattr("onnxruntime.InferenceSession", None)
+    spoil(artifact)
+    with pytest.raises(ArtifactError, match=message) as caught:
+        load_model(Settings(model=artifact, execution_provider="cpu"))
+    assert "\n" not in str(caught.value)
+    assert str(artifact) in str(caught.value)
+
+
+def test_device_in_place_of_a_file_is_refused(artifact):
+    """It has no end."""
     (artifact / "model.onnx").unlink()
-    os.mkfifo(artifact / "model.onnx")
-    with pytest.raises(ArtifactError, match="not a regular file"):
+    try:
+        os.mknod(artifact / "model.onnx", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip("making a device needs a privilege")
+    with pytest.raises(ArtifactError, match=r"model\.onnx is not a regular file"):
         read_artifact(artifact)
+
+
+def test_folder_behind_a_symbolic_link_is_refused(artifact, tmp_path):
+    """What it points to may change; folders further up may be links."""
+    (tmp_path / "link").symlink_to(artifact)
+    with pytest.raises(ArtifactError, match="link: is a symbolic link"):
+        read_artifact(tmp_path / "link")
+    (tmp_path / "up").symlink_to(tmp_path)
+    assert read_artifact(tmp_path / "up" / artifact.name).manifest.name == "tiny"
+
+
+@pytest.mark.parametrize("moment", ["manifest.json", "model.onnx"])
+def test_folder_that_is_exchanged_while_it_is_read_makes_no_difference(
+    artifact, tmp_path, monkeypatch, moment
+):
+    """All files are those of the folder that was opened, and each is read once."""
+    expected = read_artifact(artifact)
+    other = write_artifact(tmp_path / "other", name="other", labels=("a", "b"))
+    opened = []
+
+    def exchange(path, flags, **options):
+        if path == moment:
+            artifact.rename(tmp_path / "gone")
+            other.rename(artifact)
+        opened.append(path)
+        return os_open(path, flags, **options)
+
+    os_open = os.open
+    monkeypatch.setattr(os, "open", exchange)
+    read = read_artifact(artifact)
+    assert (read.manifest, read.model) == (expected.manifest, expected.model)
+    assert sorted(map(str, opened)) == sorted([str(artifact), *ALL])
+
+
+def test_what_onnx_runtime_gets_are_the_bytes_that_were_hashed(artifact, monkeypatch):
+    """Whatever lies on the disk by then, and from no folder."""
+    model = (artifact / "model.onnx").read_bytes()
+    read = read_artifact(artifact)
+    flip(artifact, "model.onnx")
+    given = []
+    session = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        "onnxruntime.InferenceSession",
+        lambda content, *rest, **options: (
+            given.append(content) or session(content, *rest, **options)
+        ),
+    )
+    Engine(read)
+    assert given == [model]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +285,9 @@ def test_pipe_is_refused_without_waiting_for_a_writer(artifact):
         ({"precision": "fp8"}, "unusable value for precision"),
         ({"files": {}}, "unusable value for files"),
         ({"files": {"model.onnx": 1, "tokenizer.model": 2}}, "unusable value for files"),
+        ({"files": entries(size="1", sha256="0" * 64)}, "unusable value for files"),
+        ({"files": entries(size=2**40, sha256="0" * 64)}, "unusable value for files"),
+        ({"files": entries(size=1, sha256="../x")}, "unusable value for files"),
         ({"name": "../up"}, "name '../up' is not usable"),
         ({"version": ""}, "version '' is not usable"),
         ({"surprise": 1}, "has unknown surprise"),
@@ -157,6 +322,14 @@ def test_manifest_that_is_no_object_is_refused(artifact, text, message):
         read_artifact(artifact)
 
 
+def test_manifest_alone_can_be_read(artifact):
+    """To know the version without reading the rest."""
+    (artifact / "model.onnx").unlink()
+    assert read_manifest(artifact).version == "1"
+    with pytest.raises(ArtifactError, match="does not exist"):
+        read_manifest(artifact / "nothing")
+
+
 def test_folder_that_is_none_is_refused(tmp_path):
     """A file, and nothing at all."""
     (tmp_path / "file").touch()
@@ -174,6 +347,9 @@ def test_highest_version_of_a_folder_of_versions_is_found(artifact, tmp_path):
     for version in ("9", "10", "2"):
         shutil.copytree(artifact, versions / version)
     (versions / "99").mkdir()  # no manifest in it
+    (versions / "latest").symlink_to(versions / "2")
+    shutil.copytree(artifact, versions / ".100.tmp")
+    assert list_versions(versions) == ["2", "9", "10"]
     assert find_artifact(versions) == versions / "10"
     assert find_artifact(artifact) == artifact
 
@@ -206,3 +382,17 @@ def test_other_names_are_refused(name):
 def test_entry_of_a_file_has_its_size_and_hash():
     """SHA-256 in hex."""
     assert FileEntry.of(b"abc") == FileEntry(3, hashlib.sha256(b"abc").hexdigest())
+
+
+def test_service_runs_nothing_that_it_reads():
+    """No module of it imports a reader that can: an artifact is data."""
+    readers = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "torch"}
+    for path in (Path(__file__).parents[3] / "service").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported = {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported = {str(node.module).partition(".")[0]}
+            else:
+                continue
+            assert not imported & readers, path

@@ -90,7 +90,25 @@ def test_warm_up_stays_inside_the_limits(artifact, monkeypatch, size, tokens):
     """Every length up to `max_length`, no batch beyond budget or size."""
     engine = Engine(artifact)
     shapes = []
-    monkeypatch.setattr(engine, "run", lambda ids, mask: shapes.append(ids.shape))
-    engine.warm_up(size, tokens)
+    run = engine.run
+
+    def noted(ids, mask):
+        shapes.append(ids.shape)
+        return run(ids, mask)
+
+    monkeypatch.setattr(engine, "run", noted)
+    measured = engine.warm_up(size, tokens)
+    assert [count for count, _ in measured] == [rows * length for rows, length in shapes[::2]]
     assert max(length for _, length in shapes) == engine.max_length
     assert all(rows <= size and (rows == 1 or rows * length <= tokens) for rows, length in shapes)
+
+
+def test_warm_up_refuses_a_model_that_gives_no_numbers(artifact, monkeypatch):
+    """A broken version is not swapped in."""
+    engine = Engine(artifact)
+    run = engine.run
+    monkeypatch.setattr(
+        engine, "run", lambda *batch: run(*batch)._replace(logits=np.float32("nan"))
+    )
+    with pytest.raises(EngineError, match="gave logits that are not finite"):
+        engine.warm_up(4, 64)

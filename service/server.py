@@ -1,0 +1,228 @@
+"""A process that serves: listening sockets, signals, the order of stopping, exit codes.
+
+Exit codes: 0 stopped by SIGTERM or SIGINT with everything answered; 128 + the number of the signal
+if it came twice, or before the service was ready; 70 the engine hangs. `heed serve` adds 1, an
+address cannot be listened on, and 2, settings or model cannot be used.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Coroutine
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from service.admin import create_admin_app
+from service.app import create_app
+from service.drain import DrainingServer
+from service.http.connections import Connections
+from service.http.keys import warn_if_open
+from service.http.meter import ProtocolLimits
+from service.http.protocol import guarded_protocol
+from service.http.refusals import Refusal
+from service.listeners import bind, url_of
+from service.loader import EngineLike, LoadedModel
+from service.logs import ForwardHandler, make_logger
+from service.metrics import Metrics
+from service.registry import Registry
+from service.settings import Settings
+
+EXIT_STALLED = 70  # EX_SOFTWARE of sysexits.h
+_COMPUTING = ("engine-", "background")  # names of threads
+_CLOSE_S = 1.0  # for threads to end, when every request is answered
+_STALL_FLUSH_S = 0.5  # for what the engine held up to reach its clients as 503
+
+
+class Signals:
+    """SIGTERM and SIGINT end the process in order, then at once; SIGHUP looks for a new version.
+
+    Python's handlers, not the event loop's: the second signal must work when the loop does not.
+    """
+
+    def __init__(self) -> None:
+        """Until `follow`, SIGTERM and SIGINT end the process and SIGHUP does nothing."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._app: FastAPI | None = None
+        self._stopping = False
+        self.stop = asyncio.Event()
+        self.reload = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+
+    def follow(self, app: FastAPI) -> None:
+        """From now on there is something to stop in order."""
+        self._app = app
+        self._loop = asyncio.get_running_loop()
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        if self._loop is None or self._app is None or self._stopping:
+            os._exit(128 + number)
+        self._stopping = True
+        self._app.state.ready = False
+        self._loop.call_soon_threadsafe(self.stop.set)
+
+    def _on_reload(self, number: int, frame: FrameType | None) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.reload.set)
+
+
+def run(settings: Settings, listener: socket.socket, engine: EngineLike | None = None) -> int:
+    """Serve on `listener` until a signal; the exit code of the process.
+
+    Args:
+        settings: checked settings.
+        listener: bound, see `service.listeners`.
+        engine: used in place of the one that the settings describe; for tests and benchmarks.
+
+    Raises:
+        HeedError: the model cannot be served, or the admin address not be listened on.
+    """
+    signals = Signals()
+    logger = logging.getLogger("uvicorn")
+    logger.handlers = [ForwardHandler(make_logger("warning"))]
+    logger.propagate = False
+    with contextlib.ExitStack() as stack:
+        listeners = [listener]
+        if settings.admin_port is not None:
+            listeners.append(stack.enter_context(bind(settings.admin_host, settings.admin_port)))
+        app = create_app(settings, engine)
+        runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
+        runner.run(_serve(app, settings, listeners, signals))
+    if any(thread.name.startswith(_COMPUTING) for thread in threading.enumerate()):
+        _exit_now(0)  # ONNX Runtime computes still: taking down the interpreter could crash it
+    return 0
+
+
+async def _serve(
+    app: FastAPI, settings: Settings, listeners: list[socket.socket], signals: Signals
+) -> None:
+    """Load the model, serve until `signals` say so, stop in order."""
+    loop = asyncio.get_running_loop()
+    async with app.router.lifespan_context(app):
+        servers = _servers(app, settings)
+        public = servers[0]
+        # What is loaded now stays. To look through it again and again stopped all requests for
+        # 40 ms, every other second under load.
+        gc.collect()
+        gc.freeze()
+        for listener in listeners:
+            listener.listen(public.config.backlog)
+        tasks = []  # referenced, or they could be collected
+        app.state.on_stall = lambda: tasks.append(loop.create_task(_exit_stalled(public)))
+        signals.follow(app)
+        warn_if_open(settings, make_logger("warning"))
+        _announce(app.state.registry.active.model, settings, listeners)
+        running = [
+            loop.create_task(server.serve(sockets=[listener]))
+            for server, listener in zip(servers, listeners, strict=True)
+        ]
+        tasks.append(loop.create_task(_reload_when_asked(signals.reload, app.state.registry)))
+        stop = loop.create_task(signals.stop.wait())
+        await asyncio.wait([stop, *running], return_when=asyncio.FIRST_COMPLETED)
+        public.end_keep_alive()
+        await asyncio.sleep(settings.drain_delay_s)
+        # The admin port last: until then it says what is still in flight.
+        for server, task in zip(servers, running, strict=True):
+            server.should_exit = True
+            await task
+        for task in tasks:
+            task.cancel()
+        await app.state.registry.close(_CLOSE_S)
+
+
+def _servers(app: FastAPI, settings: Settings) -> list[DrainingServer]:
+    """The public one, and that of the admin routes if they have a port."""
+
+    def refuse_rest() -> Coroutine[None, None, None]:
+        closing: Coroutine[None, None, None] = app.state.registry.close(0.0)
+        return closing
+
+    config = config_of(app, settings, app.state.metrics)
+    servers = [DrainingServer(config, settings.shutdown_grace_s, refuse_rest)]
+    if settings.admin_port is not None:
+        servers.append(DrainingServer(config_of(create_admin_app(app), settings)))
+    return servers
+
+
+def config_of(app: ASGIApp, settings: Settings, metrics: Metrics | None = None) -> uvicorn.Config:
+    """How uvicorn runs `app`: behind the guard, with none of its own logs.
+
+    Args:
+        app: called for what the guard lets through.
+        settings: limits of the guard.
+        metrics: count what it refuses; nothing does if None.
+    """
+    connections = Connections.from_settings(settings)
+    if metrics is not None:
+        metrics.count_connections(lambda: len(connections), Refusal)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",  # entered in `_serve`, so that its errors arrive there
+        log_config=None,
+        access_log=False,
+        http=guarded_protocol(
+            ProtocolLimits.from_settings(settings),
+            connections,
+            metrics.observe_refusal if metrics else lambda refusal: None,
+        ),
+        ws="none",
+        server_header=False,
+        timeout_keep_alive=settings.keep_alive_s,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+    )
+    config.load()
+    return config
+
+
+async def _reload_when_asked(asked: asyncio.Event, registry: Registry) -> None:
+    while True:
+        await asked.wait()
+        asked.clear()
+        with contextlib.suppress(Exception):  # reported by the registry, whatever it is
+            await registry.reload()
+
+
+async def _exit_stalled(server: DrainingServer) -> None:
+    """The engine hangs, in a thread that cannot be ended: let the refusals out, then exit."""
+    server.end_keep_alive()
+    deadline = time.monotonic() + _STALL_FLUSH_S
+    while server.busy and time.monotonic() < deadline:  # noqa: ASYNC110  nothing tells when it ends
+        await asyncio.sleep(0.01)
+    _exit_now(EXIT_STALLED)
+
+
+def _exit_now(code: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
+
+
+def _announce(model: LoadedModel, settings: Settings, listeners: list[socket.socket]) -> None:
+    """Say on stdout what is served and where; a full disk there is no reason not to serve."""
+    url, *others = map(url_of, listeners)
+    manifest = model.manifest
+    docs = f", docs at {url}/docs" if settings.docs_enabled else ""
+    lines = [
+        f"Serving {manifest.name} version {manifest.version} on {url} "
+        f"({model.engine.execution_provider}, {model.engine_workers} workers x "
+        f"{model.intra_op_num_threads} threads){docs}",
+        *(f"Admin routes on {other}" for other in others),
+    ]
+    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        os.write(sys.stdout.fileno(), "".join(f"{line}\n" for line in lines).encode())
