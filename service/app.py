@@ -6,21 +6,26 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import classify, health, models
-from service.batcher import Batcher, Row
+from service.api import classify, health, models, openapi
+from service.batcher import Batcher, Hooks
 from service.classifier import Classifier
-from service.http import problems
+from service.encoder import Encoder
+from service.http import auth, problems
+from service.http.admission import Admission
+from service.http.headers import HeadAsGet, SecurityHeaders, allow_origins
 from service.http.limits import BodyLimit
-from service.http.observe import Observe
-from service.loader import EngineLike, load_model
+from service.http.observe import Observe, Routes
+from service.loader import EngineLike, LoadedModel, ModelStore
 from service.logs import make_logger
 from service.metrics import Metrics, heed_version
-from service.registry import Registry
-from service.scheduler import Scheduler
+from service.registry import Change, Policy, Registry
+from service.scheduler import Limits, Ticket
+from service.service_time import ServiceTime
 from service.settings import Settings
 
 _ROUTERS = (classify.router, models.router, health.router)
 _DOCS = frozenset({"/docs", "/openapi.json"})
+_COUNTED = frozenset({"/v1/classify"})  # what needs the engine: the metrics are about these
 
 
 def create_app(settings: Settings, engine: EngineLike | None = None) -> FastAPI:
@@ -33,23 +38,53 @@ def create_app(settings: Settings, engine: EngineLike | None = None) -> FastAPI:
     Its lifespan raises `ArtifactError` or `EngineError` if the model cannot be served.
     """
     metrics = Metrics(CollectorRegistry())
+    encoder = Encoder()
+    logger = make_logger(settings.log_level)
+
+    def on_stall() -> None:
+        app.state.ready = False
+        app.state.on_stall()
+
+    def make_classifier(model: LoadedModel) -> Classifier:
+        service_time = ServiceTime()
+        for padded_tokens, seconds in model.warm_up:
+            service_time.observe(padded_tokens, seconds)
+        batcher = Batcher(
+            model.engine,
+            len(model.manifest.labels),
+            limits_of(settings, model.engine_workers),
+            service_time,
+            Hooks(metrics.observe_batch, on_stall),
+        )
+        return Classifier(model, batcher, encoder, metrics.observe_encoded)
+
+    def on_change(change: Change) -> None:
+        metrics.observe_change(change.outcome)
+        write = logger.error if change.outcome in ("refused", "failed") else logger.info
+        write("version", **change._asdict())
+
+    def check(ticket: Ticket) -> None:
+        if app.state.registry is not None:
+            app.state.registry.resolve().check(ticket)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        model = load_model(settings, engine)
-        scheduler: Scheduler[Row] = Scheduler(
-            settings.max_batch_tokens, settings.max_batch_size, settings.max_queue_size
+        registry = Registry(
+            ModelStore(settings, engine),
+            make_classifier,
+            Policy(settings.max_loaded_versions, settings.request_timeout_s),
+            lambda active: metrics.describe(active.model, active),
+            on_change,
         )
-        batcher = Batcher(scheduler, model.engine, model.engine_workers, metrics.observe_batch)
-        classifier = Classifier(model, batcher, settings.request_timeout_s, metrics.observe_encoded)
-        metrics.describe(model, lambda: classifier.queue_depth)
-        app.state.registry = Registry([classifier])
+        await registry.start()
+        app.state.registry = registry
         app.state.ready = True
         try:
             yield
         finally:
             app.state.ready = False
-            await batcher.close(settings.shutdown_grace_s)
+            await registry.close(settings.shutdown_grace_s)
+            encoder.close()
 
     app = FastAPI(
         title="Heed",
@@ -66,16 +101,37 @@ def create_app(settings: Settings, engine: EngineLike | None = None) -> FastAPI:
     app.state.metrics = metrics
     app.state.registry = None
     app.state.ready = False
+    app.state.on_stall = lambda: None  # what a server does when the engine hangs
     for router in _ROUTERS:
         app.include_router(router)
-    problems.install(app)
+    problems.install(app, settings.shed_status)
     paths = frozenset(getattr(route, "path", "") for router in _ROUTERS for route in router.routes)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
-    app.add_middleware(  # added last, so outermost
+    app.add_middleware(Admission, paths=_COUNTED, timeout_s=settings.request_timeout_s, check=check)
+    auth.install(app, settings, logger)
+    app.add_middleware(
         Observe,
         metrics=metrics,
-        logger=make_logger(settings.log_level),
-        routes=paths | _DOCS,
-        counted=frozenset({"/v1/classify"}),
+        logger=logger,
+        routes=Routes(known=paths | _DOCS, counted=_COUNTED),
+        shed_status=settings.shed_status,
     )
+    # Around all others, so that a page can also read why it was refused. Added last is outermost.
+    allow_origins(app, settings.origins)
+    app.add_middleware(SecurityHeaders)
+    openapi.install(app, settings)
     return app
+
+
+def limits_of(settings: Settings, workers: int) -> Limits:
+    """What the settings say of batches and queue."""
+    return Limits(
+        max_batch_tokens=settings.max_batch_tokens,
+        max_batch_size=settings.max_batch_size,
+        max_queue_size=settings.max_queue_size,
+        timeout_s=settings.request_timeout_s,
+        interactive_share=settings.interactive_share,
+        workers=workers,
+        stall_s=settings.engine_stall_s,
+    )

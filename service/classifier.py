@@ -4,11 +4,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from service.batcher import Batcher, Output
+from service.batcher import Batcher
+from service.encoder import INLINE_CHARS, Encoder
+from service.errors import DeadlineExceededError
+from service.isolation import Output
 from service.loader import LoadedModel
 from service.runtime.explain import WordWeight, explain
 from service.runtime.postprocess import ranked
 from service.runtime.tokenizer import Encoding
+from service.scheduler import Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Classifier:
         self,
         model: LoadedModel,
         batcher: Batcher,
-        timeout_s: float,
+        encoder: Encoder,
         on_encoded: Callable[[float, int], None] = lambda tokenize_s, truncated: None,
     ) -> None:
         """Wire it up.
@@ -38,12 +42,12 @@ class Classifier:
         Args:
             model: gives tokenizer and labels.
             batcher: runs the engine of `model`.
-            timeout_s: how long a request may wait to be computed, in seconds.
+            encoder: tokenises.
             on_encoded: called with the seconds of tokenising a request and its truncated texts.
         """
         self.model = model
         self._batcher = batcher
-        self._timeout_s = timeout_s
+        self._encoder = encoder
         self._on_encoded = on_encoded
 
     @property
@@ -51,31 +55,58 @@ class Classifier:
         """Number of texts waiting to be computed."""
         return self._batcher.queue_depth
 
+    @property
+    def queue_limit(self) -> int:
+        """Number of texts that may wait, by the service time measured so far."""
+        return self._batcher.queue_limit
+
+    def check(self, ticket: Ticket) -> None:
+        """Refuse a request of which nothing but its headers is known; as `Scheduler.check`."""
+        self._batcher.check(ticket)
+
+    async def close(self, timeout_s: float) -> None:
+        """Compute what was accepted, for `timeout_s` seconds at most, then stop."""
+        await self._batcher.close(timeout_s)
+
     async def classify(
-        self, texts: Sequence[str], top_k: int | None = None, with_words: bool = False
+        self,
+        texts: Sequence[str],
+        ticket: Ticket,
+        top_k: int | None = None,
+        with_words: bool = False,
     ) -> list[Classification]:
         """Answers for `texts`, in their order.
 
         Args:
             texts: at least one.
+            ticket: priority and deadline.
             top_k: cuts `scores`; all labels if None.
             with_words: whether to say how much each word counted.
 
         Raises:
-            HeedError, EngineError: as `Batcher.submit`.
+            HeedError, EngineError: as `Encoder.encode` and `Batcher.submit`.
         """
-        # On the event loop: 11 us a text is less than the hop to a thread and back would cost.
-        started = time.perf_counter()
-        tokenizer = self.model.tokenizer
-        encodings = [tokenizer.encode(text) for text in texts]
+        started = time.monotonic()
+        encodings = await self._encoder.encode(self.model.tokenizer, texts, ticket.deadline)
         truncated = sum(encoding.truncated for encoding in encodings)
-        self._on_encoded(time.perf_counter() - started, truncated)
+        self._on_encoded(time.monotonic() - started, truncated)
         rows = [encoding.input_ids for encoding in encodings]
-        outputs = await self._batcher.submit(rows, self._timeout_s)
-        return [
-            self._answer(text, encoding, output, top_k, with_words)
-            for text, encoding, output in zip(texts, encodings, outputs, strict=True)
-        ]
+        outputs = await self._batcher.submit(rows, ticket)
+
+        def answers() -> list[Classification]:
+            return [
+                self._answer(text, encoding, output, top_k, with_words)
+                for text, encoding, output in zip(texts, encodings, outputs, strict=True)
+            ]
+
+        num_chars = sum(map(len, texts)) if with_words else 0
+        if num_chars > INLINE_CHARS:
+            results = await self._encoder.beside(answers, num_chars)
+        else:
+            results = answers()
+        if time.monotonic() > ticket.deadline:  # no late answer, also if the loop was busy
+            raise DeadlineExceededError("the request was not answered in its time")
+        return results
 
     def _answer(
         self, text: str, encoding: Encoding, output: Output, top_k: int | None, with_words: bool

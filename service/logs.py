@@ -1,21 +1,28 @@
 """Structured logs on stderr: JSON lines, or colours on a terminal. Never the text of a request."""
 
+import contextlib
 import logging
+import math
 import random
 import re
 import sys
 import traceback
 from dataclasses import dataclass, field
-from typing import cast
+from typing import IO, Any, BinaryIO, TextIO, cast
 
 import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
+from service.scheduler import Priority, Ticket
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 RECORD_KEY = "heed.record"  # where a `RequestRecord` stands in the ASGI scope
+
+
+_NO_TICKET = Ticket(Priority.INTERACTIVE, math.inf)
 
 
 @dataclass(slots=True)
@@ -24,8 +31,10 @@ class RequestRecord:
 
     request_id: str
     outcome: str = "ok"
+    ticket: Ticket = _NO_TICKET
     texts: int = 0
     tokens: int = 0
+    caller: dict[str, str] = field(default_factory=dict)  # id and client of the API key, if any
     frames: list[str] = field(default_factory=list)  # of the failure, if it is our own
 
 
@@ -47,12 +56,30 @@ def make_logger(level: str) -> FilteringBoundLogger:
     wrapper = structlog.make_filtering_bound_logger(threshold)
     if sys.stderr.isatty():
         processors: list[Processor] = [*head, structlog.dev.ConsoleRenderer()]
-        logger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors, wrapper)
+        print_logger = structlog.PrintLogger(cast("TextIO", _Lossy(sys.stderr)))
+        logger = structlog.wrap_logger(print_logger, processors, wrapper)
     else:
         processors = [*head, structlog.processors.JSONRenderer(serializer=orjson.dumps)]
-        bytes_logger = structlog.BytesLogger(sys.stderr.buffer)
+        # Not buffered: what a full disk refused would be tried again, and fail, at exit.
+        raw = getattr(sys.stderr.buffer, "raw", sys.stderr.buffer)
+        bytes_logger = structlog.BytesLogger(cast("BinaryIO", _Lossy(raw)))
         logger = structlog.wrap_logger(bytes_logger, processors, wrapper)
     return cast("FilteringBoundLogger", logger.bind())
+
+
+class _Lossy:
+    """A stream that loses what cannot be written: a full disk must not fail a request."""
+
+    def __init__(self, stream: IO[Any]) -> None:
+        self._stream = stream
+
+    def write(self, line: str | bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(line)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def frames(error: BaseException) -> list[str]:

@@ -1,10 +1,14 @@
 """Settings of the service: `HEED_` variables of the environment, checked at start."""
 
+import ipaddress
+import re
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 class Settings(BaseSettings):
@@ -12,7 +16,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HEED_", frozen=True, extra="ignore")
 
-    model: Path = Field(description="Artifact folder, or a folder of versions (the highest wins).")
+    model: Path = Field(
+        description="Artifact folder, or a folder of versions (it begins with the highest)."
+    )
     host: str = Field(
         default="127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for all."
     )
@@ -41,28 +47,115 @@ class Settings(BaseSettings):
     )
     max_batch_size: int = Field(default=32, ge=1, le=4096, description="Texts in a batch.")
     max_queue_size: int = Field(
-        default=1024,
+        default=4096,
         ge=1,
-        description="Texts that may wait; a request that finds no room for all of its texts is "
-        "answered 503 with Retry-After.",
+        description="Texts that may wait, at most; fewer where the measured service time says that "
+        "more would be late.",
     )
     request_timeout_s: float = Field(
         default=10.0,
         gt=0,
         le=600,
-        description="Seconds a request may wait; one that waited longer is answered 504 and "
-        "never computed.",
+        description="Seconds until a request is answered 504, computed or not; clients may ask for "
+        "less with X-Request-Timeout-Ms.",
+    )
+    interactive_share: float = Field(
+        default=0.9,
+        gt=0,
+        lt=1,
+        description="Share of the batches that requests of priority interactive get while both "
+        "priorities wait.",
+    )
+    shed_status: Literal[503, 429] = Field(
+        default=503, description="Status of a request that is refused because of load."
+    )
+    engine_stall_s: float = Field(
+        default=1.5,
+        gt=0,
+        le=600,
+        description="Seconds after which a batch counts as hanging, or 20 times its expected "
+        "duration if that is longer; the process then exits with 70.",
     )
     max_text_chars: int = Field(
         default=20_000, ge=1, description="Characters (Unicode code points) of one text."
     )
     max_texts_per_request: int = Field(default=64, ge=1, description="Texts in one request.")
     max_body_bytes: int = Field(default=2_000_000, ge=1, description="Bytes of a request body.")
+    max_header_bytes: int = Field(
+        default=32_768, ge=1024, description="Bytes of request line and header fields; else 431."
+    )
+    max_header_fields: int = Field(default=100, ge=8, description="Header fields; else 431.")
+    header_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="Seconds from the first byte (or the connection) to the end of the headers.",
+    )
+    body_timeout_s: float = Field(
+        default=5.0, gt=0, description="Seconds between two pieces of a body; else 408."
+    )
+    min_body_rate: int = Field(
+        default=1000,
+        ge=0,
+        description="Bytes a second that a body must keep, after its first seconds; 0 is off.",
+    )
+    write_timeout_s: float = Field(
+        default=30.0, gt=0, description="Seconds a client may leave an answer unread."
+    )
+    max_connections: int = Field(
+        default=4096,
+        ge=1,
+        description="Open connections; fewer if the limit of open files is lower.",
+    )
+    max_connections_per_peer: int = Field(
+        default=1024,
+        ge=1,
+        description="Open connections of one address; trusted proxies are exempt.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks, by commas, whose X-Forwarded-For and -Proto count.",
+    )
+    cors_origins: str = Field(
+        default="", description="Origins, by commas, that browsers may call from; none if empty."
+    )
+    api_keys_file: Path | None = Field(
+        default=None,
+        description="File of hashed API keys (heed keys new); read again when it changes. Without "
+        "it everybody who reaches the port may classify.",
+    )
+    key_rate_limit: float = Field(
+        default=0.0,
+        ge=0,
+        description="Requests a second of one key, unless its entry says otherwise; 0 is no limit.",
+    )
+    admin_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Port of the admin routes (load, roll back); without it there are none.",
+    )
+    admin_host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address of the admin routes."
+    )
+    max_loaded_versions: int = Field(
+        default=2,
+        ge=1,
+        le=16,
+        description="Versions kept in memory: the active one and those to roll back to.",
+    )
+    drain_delay_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=600,
+        description="Seconds after SIGTERM in which the service is not ready but still accepts, "
+        "until a proxy has noticed.",
+    )
     shutdown_grace_s: float = Field(
         default=30.0,
         gt=0,
         le=3600,
-        description="Seconds after SIGTERM in which accepted requests are finished.",
+        description="Seconds after the drain delay in which accepted requests are finished; what "
+        "is left is answered 503.",
     )
     keep_alive_s: int = Field(
         default=75,
@@ -76,6 +169,36 @@ class Settings(BaseSettings):
         default=True,
         description="Serve /docs and /openapi.json; the page of /docs loads Swagger UI from a CDN.",
     )
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """`cors_origins`, one by one."""
+        return _split(self.cors_origins)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: str) -> str:
+        for entry in _split(value):
+            try:
+                ipaddress.ip_network(entry)
+            except ValueError as error:
+                expected = "expected addresses or networks, such as 10.0.0.0/8"
+                raise ValueError(f"{expected}: {error}") from None
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: str) -> str:
+        origins = _split(value)
+        if "*" in origins and len(origins) > 1:
+            raise ValueError("* stands for every origin: expected it alone, or origins")
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"expected origins as browsers send them, such as https://example.org or "
+                    f"http://localhost:3000, in lower case and without a path; got {origin!r}"
+                )
+        return value
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
@@ -95,6 +218,10 @@ class Settings(BaseSettings):
                 f"({self.request_timeout_s:g}): accepted requests would be cut off"
             )
         return self
+
+
+def _split(value: str) -> tuple[str, ...]:
+    return tuple(entry.strip() for entry in value.split(",") if entry.strip())
 
 
 def explain_invalid(error: ValidationError) -> str:

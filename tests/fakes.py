@@ -1,6 +1,7 @@
 """Stand-ins that tests steer: an engine that can block and fail, and remembers what it computed."""
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -9,10 +10,11 @@ from service.runtime.tokenizer import Int64Array
 
 
 class FakeEngine:
-    """Gives every text the logits (sum of its ids, 0, ...) and even attention.
+    """Gives every text the logits (sum of its ids / 100, 0, ...) and even attention.
 
-    While `gate` is clear, `run` blocks; `entered` counts the calls that began. An `error` is raised
-    in place of an output.
+    So rows with sums below 1,000 have probabilities of their own. While `gate` is clear, `run`
+    blocks; `entered` counts the calls that began. An `error` is raised in place of an output;
+    `spoil` gets the rows and their output and returns another one, or raises.
     """
 
     execution_provider = "cpu"
@@ -23,6 +25,7 @@ class FakeEngine:
         self.gate.set()
         self.entered = threading.Semaphore(0)
         self.error: Exception | None = None
+        self.spoil: Callable[[list[list[int]], EngineOutput], EngineOutput] | None = None
         self.batches: list[list[list[int]]] = []
         self.warm_ups = 0
 
@@ -37,13 +40,15 @@ class FakeEngine:
         if self.error is not None:
             raise self.error
         logits = np.zeros((len(rows), self.num_labels), dtype=np.float32)
-        logits[:, 0] = [sum(ids) for ids in rows]
+        logits[:, 0] = [sum(ids) / 100 for ids in rows]
         attention = attention_mask / attention_mask.sum(axis=1, keepdims=True)
-        return EngineOutput(logits, attention.astype(np.float32))
+        output = EngineOutput(logits, attention.astype(np.float32))
+        return output if self.spoil is None else self.spoil(rows, output)
 
-    def warm_up(self, max_batch_size: int, max_batch_tokens: int) -> None:
+    def warm_up(self, max_batch_size: int, max_batch_tokens: int) -> list[tuple[int, float]]:
         """See `Engine.warm_up`."""
         self.warm_ups += 1
+        return []
 
     @property
     def computed(self) -> list[list[int]]:

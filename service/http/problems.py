@@ -1,5 +1,6 @@
 """Every error as `application/problem+json` (RFC 9457), none with a part of the request in it."""
 
+import math
 from collections.abc import Mapping
 
 import orjson
@@ -10,12 +11,12 @@ from starlette.exceptions import HTTPException
 from service.errors import (
     ANSWERS,
     INTERNAL,
-    RETRY_AFTER_S,
     Answer,
     BodyTooLargeError,
     FieldProblem,
     InvalidRequestError,
-    UnavailableError,
+    OverloadError,
+    RetryError,
 )
 from service.logs import RECORD_KEY, RequestRecord, frames
 from service.runtime.engine import EngineError
@@ -46,32 +47,37 @@ def body_of(
 
 
 def to_response(
-    error: Exception, record: RequestRecord, headers: Mapping[str, str] | None = None
+    error: Exception,
+    record: RequestRecord,
+    headers: Mapping[str, str] | None = None,
+    shed_status: int = 503,
 ) -> Response:
     """The response to `error`; notes in `record` what becomes of it."""
     answer, detail = _describe(error)
+    if isinstance(error, OverloadError):
+        answer = answer._replace(status=shed_status)
     record.outcome = answer.outcome
     if answer.status == 500:
         record.frames = frames(error)
     problems = error.problems if isinstance(error, InvalidRequestError) else ()
     extra = dict(headers or {})
-    if isinstance(error, UnavailableError):
-        extra["Retry-After"] = str(RETRY_AFTER_S)
+    if isinstance(error, RetryError):
+        extra["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, BodyTooLargeError):
         extra["Connection"] = "close"  # the rest of the body will not be read
     content = orjson.dumps(body_of(answer, detail, record.request_id, problems))
     return Response(content, answer.status, extra, MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, shed_status: int) -> None:
     """Answer the errors of Heed, and those of the framework, as problems."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        headers = error.headers if isinstance(error, HTTPException) else None  # Allow of a 405
+        return to_response(error, request.scope[RECORD_KEY], headers, shed_status)
+
     for kind in (*ANSWERS, HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, _handle)
-
-
-async def _handle(request: Request, error: Exception) -> Response:
-    headers = error.headers if isinstance(error, HTTPException) else None  # Allow of a 405
-    return to_response(error, request.scope[RECORD_KEY], headers)
+        app.add_exception_handler(kind, handle)
 
 
 def _describe(error: Exception) -> tuple[Answer, str]:
