@@ -228,7 +228,8 @@ class Batcher:
         except BaseException:  # no memory, say: one thread less is as bad as one that hangs
             self._tell_loop(self._stall)
             raise
-        self._tell_loop(self._count_stopped)
+        finally:
+            self._tell_loop(self._count_stopped)
 
     def _prepare(self) -> Prepared | None:
         """The next batch, as soon as there is one; None after the last."""

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp
 from service.admin import create_admin_app
 from service.app import create_app
 from service.drain import DrainingServer
-from service.http.connections import Connections
+from service.http.connections import Connections, raise_file_limit
 from service.http.keys import warn_if_open
 from service.http.meter import ProtocolLimits
 from service.http.protocol import guarded_protocol
@@ -94,6 +94,7 @@ def run(settings: Settings, listener: socket.socket, engine: EngineLike | None =
     logger = logging.getLogger("uvicorn")
     logger.handlers = [ForwardHandler(make_logger("warning"))]
     logger.propagate = False
+    raise_file_limit(settings.max_connections)
     with contextlib.ExitStack() as stack:
         listeners = [listener]
         if settings.admin_port is not None:

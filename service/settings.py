@@ -49,8 +49,8 @@ class Settings(BaseSettings):
     max_queue_size: int = Field(
         default=4096,
         ge=1,
-        description="Texts that may wait, at most; fewer where the measured service time says that "
-        "more would be late.",
+        description="Texts of a priority that may wait, at most; fewer where the measured service "
+        "time says that more would be late.",
     )
     request_timeout_s: float = Field(
         default=10.0,

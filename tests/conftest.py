@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from prometheus_client.parser import text_string_to_metric_families
 
 from service.app import create_app
 from service.loader import EngineLike
@@ -37,7 +39,7 @@ def fake_engine() -> FakeEngine:
 
 @pytest.fixture
 def serve(tiny_artifact: Path) -> Serve:
-    """A function that starts an app in process and gives a client of it."""
+    """A function that starts an app in process and gives a client of it; checks its accounts."""
 
     @asynccontextmanager
     async def start(
@@ -52,5 +54,17 @@ def serve(tiny_artifact: Path) -> Serve:
         ):
             client.app = app  # type: ignore[attr-defined]
             yield client
+        check_accounts(app)
 
     return start
+
+
+def check_accounts(app: FastAPI) -> None:
+    """Every request that came has one outcome, nothing is left over, and nothing was late."""
+    totals: dict[str, float] = {}
+    for family in text_string_to_metric_families(app.state.metrics.render().decode()):
+        for sample in family.samples:
+            totals[sample.name] = totals.get(sample.name, 0.0) + sample.value
+    assert totals["heed_requests_received_total"] == totals["heed_requests_total"]
+    left = ("heed_in_flight_requests", "heed_queue_depth", "heed_late_responses_total")
+    assert {name: totals[name] for name in left} == dict.fromkeys(left, 0.0)

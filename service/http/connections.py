@@ -28,6 +28,19 @@ def connection_limit(max_connections: int, max_open_files: int | None = None) ->
     return max(1, min(max_connections, max_open_files - _RESERVED_FILES))
 
 
+def raise_file_limit(max_connections: int) -> None:
+    """Let the process open as many files as that takes, as far as the hard limit allows.
+
+    Shells and services start with 1,024, whatever the machine could do.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max_connections + _RESERVED_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        if hard != resource.RLIM_INFINITY:
+            wanted = max(soft, min(wanted, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 class Connection(Protocol):
     """What is looked at again and again while it is open."""
 

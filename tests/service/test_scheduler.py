@@ -27,6 +27,7 @@ from service.service_time import ServiceTime
 
 CASES = int(os.environ.get("HEED_FUZZ_CASES", "500"))
 FAR = 1e6  # a deadline
+ROUNDING = 1e-9  # seconds, of sums of decimal fractions
 
 
 def items(
@@ -395,7 +396,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if refused is None:
             assert not scheduler.closed
             assert wanted <= 12
-            assert idle or (wanted <= scheduler.queue_limit and seconds <= timeout)
+            assert idle or (wanted <= scheduler.queue_limit and seconds <= timeout + ROUNDING)
             self.accepted += new
             self.waiting[priority] += new
             return
@@ -404,7 +405,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert wanted > (12 if idle else scheduler.queue_limit)
         elif isinstance(refused, TooLateError):
             assert not idle
-            assert seconds > timeout
+            assert seconds > timeout - ROUNDING
         else:
             assert isinstance(refused, ClosedError)
             assert scheduler.closed

@@ -1,8 +1,10 @@
 """How many connections may be open, and who counts as one client."""
 
+import resource
+
 import pytest
 
-from service.http.connections import Connections, connection_limit
+from service.http.connections import Connections, connection_limit, raise_file_limit
 from service.http.peers import Peers, parse_networks
 from service.http.refusals import ANSWERS, Refusal
 
@@ -26,6 +28,25 @@ def test_limit_leaves_descriptors_for_everything_else(wanted, files, limit):
     """Files, the engine, whoever is refused; never below one."""
     assert connection_limit(wanted, files) == limit
     assert connection_limit(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted", "expected"),
+    [
+        ((1024, 20000), 4096, (4144, 20000)),
+        ((1024, 2048), 4096, (2048, 2048)),
+        ((8192, 20000), 4096, None),
+        ((1024, resource.RLIM_INFINITY), 4096, (4144, resource.RLIM_INFINITY)),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 4096, None),
+    ],
+)
+def test_open_files_are_raised_to_what_the_connections_need(monkeypatch, limits, wanted, expected):
+    """Within the hard limit; never lowered."""
+    now = list(limits)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda which, new: now.__setitem__(slice(2), new))
+    raise_file_limit(wanted)
+    assert tuple(now) == (expected or limits)
 
 
 def test_last_connections_are_for_peers_without_one():
