@@ -15,11 +15,11 @@ from service.http.admission import Admission
 from service.http.headers import HeadAsGet, SecurityHeaders, allow_origins
 from service.http.limits import BodyLimit
 from service.http.observe import Observe, Routes
+from service.items import Limits, Ticket
 from service.loader import EngineLike, LoadedModel, ModelStore
 from service.logs import make_logger
 from service.metrics import Metrics, heed_version
 from service.registry import Change, Policy, Registry
-from service.scheduler import Limits, Ticket
 from service.service_time import ServiceTime
 from service.settings import Settings
 

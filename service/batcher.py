@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 from service.errors import ClosedError, DeadlineExceededError, EngineStalledError
 from service.isolation import Outcome, Output, Runner, compute
+from service.items import Batch, Item, Limits, Ticket
 from service.runtime.engine import EngineError
 from service.runtime.tokenizer import Int64Array, pad
-from service.scheduler import Batch, Item, Limits, Scheduler, Ticket
+from service.scheduler import Scheduler
 from service.service_time import ServiceTime
 from service.watchdog import Watchdog
 

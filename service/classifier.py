@@ -8,11 +8,11 @@ from service.batcher import Batcher
 from service.encoder import INLINE_CHARS, Encoder
 from service.errors import DeadlineExceededError
 from service.isolation import Output
+from service.items import Ticket
 from service.loader import LoadedModel
 from service.runtime.explain import WordWeight, explain
 from service.runtime.postprocess import ranked
 from service.runtime.tokenizer import Encoding
-from service.scheduler import Ticket
 
 
 @dataclass(frozen=True, slots=True)

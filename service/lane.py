@@ -7,50 +7,11 @@ queue.
 
 from bisect import bisect_left, insort
 from collections import OrderedDict, deque
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic
 
-PayloadT = TypeVar("PayloadT")
+from service.items import Item, PayloadT, Room
 
 MAX_OVERTAKING = 256
-MAX_PADDING_TOKENS = 64  # starting a run costs about as much as computing this many tokens
-
-
-class Priority(IntEnum):
-    """Who goes first; the value is the index of the lane."""
-
-    INTERACTIVE = 0
-    BATCH = 1
-
-
-@dataclass(slots=True, eq=False)
-class Item(Generic[PayloadT]):
-    """One text that waits.
-
-    Attributes:
-        length: in tokens, as the engine will see them.
-        deadline: until when it may be computed, on the clock of `now`, in seconds.
-        payload: the caller's; never looked at.
-        priority: its lane.
-        submitted: when it was accepted.
-        sequence: its place in the order of arrival in its lane.
-    """
-
-    length: int
-    deadline: float
-    payload: PayloadT
-    priority: Priority = Priority.INTERACTIVE
-    submitted: float = 0.0
-    sequence: int = -1
-
-
-class Room(NamedTuple):
-    """What a batch may hold: tokens with padding, texts, tokens of padding for one more text."""
-
-    max_batch_tokens: int
-    max_batch_size: int
-    max_padding_tokens: int = MAX_PADDING_TOKENS
 
 
 class Lane(Generic[PayloadT]):

@@ -14,7 +14,7 @@ import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from service.scheduler import Priority, Ticket
+from service.items import Priority, Ticket
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 

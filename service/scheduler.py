@@ -8,107 +8,18 @@ An accepted item leaves once: by `finish`, `expire`, `cancel` or `clear`.
 A text is accepted if, by what batches have taken so far, it will be computed before its deadline;
 the bound of the queue follows from the same figures. An idle engine takes whatever comes: only by
 computing does it learn that it has become faster.
-
-Measured with 1,024 waiting: see `python benchmarks/scheduler.py`.
 """
 
-import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Generic, NamedTuple
+from typing import Generic
 
 from service.errors import ClosedError, EngineStalledError, QueueFullError, TooLateError
-from service.lane import Item, Lane, PayloadT, Priority, Room
+from service.forecast import Forecast
+from service.items import Batch, Item, Limits, PayloadT, Priority, Ticket
+from service.lane import Lane
 from service.service_time import ServiceTime
-
-__all__ = ["Batch", "Item", "Limits", "Priority", "Scheduler", "Ticket"]
-
-_MEMORY = 0.1  # weight of the newest batch in the averages
-_ROUNDING = 0.01  # of a batch: averages are no more exact
-_LOAD_S = 1.0  # over how long the load of a priority is averaged
-
-
-class Ticket(NamedTuple):
-    """What a request may expect: its priority, and until when it is of use, in seconds."""
-
-    priority: Priority
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What batches and queue may hold.
-
-    Attributes:
-        max_batch_tokens: longest x number of texts of a batch; a longer text goes alone.
-        max_batch_size: texts of a batch.
-        max_queue_size: texts of a priority that may wait, whatever the service time.
-        timeout_s: the longest that a request may have: the bound of the queue follows from it.
-        interactive_share: of the batches, for priority interactive, while both priorities wait.
-        workers: batches computed at the same time.
-        stall_s: seconds after which a batch may count as hanging.
-    """
-
-    max_batch_tokens: int
-    max_batch_size: int
-    max_queue_size: int
-    timeout_s: float
-    interactive_share: float = 0.9
-    workers: int = 1
-    stall_s: float = 60.0
-
-    @property
-    def room(self) -> Room:
-        """Of one batch."""
-        return Room(self.max_batch_tokens, self.max_batch_size)
-
-
-@dataclass(slots=True, eq=False)
-class Batch(Generic[PayloadT]):
-    """Items that are computed together, sorted by length.
-
-    Attributes:
-        items: at least one.
-        left_waiting: whether others waited when it was formed.
-        expected_s: seconds in the engine, as predicted at `start`.
-        ends: when it will then be computed.
-        age_s: how long it has been running, as the watchdog counts.
-    """
-
-    items: list[Item[PayloadT]]
-    left_waiting: bool
-    expected_s: float = 0.0
-    ends: float = math.inf
-    age_s: float = 0.0
-
-    @property
-    def tokens(self) -> int:
-        """Without padding."""
-        return sum(item.length for item in self.items)
-
-    @property
-    def padded_tokens(self) -> int:
-        """With padding."""
-        return self.items[-1].length * len(self.items)
-
-
-@dataclass(slots=True)
-class _Typical:
-    """What a batch holds: moving averages."""
-
-    texts: float
-    tokens: float
-    padded_tokens: float
-    seen: int = field(default=0)
-
-    def learn(self, batch: Batch[PayloadT]) -> None:
-        self.seen += 1
-        weight = max(_MEMORY, 1.0 / self.seen)
-        self.texts += weight * (len(batch.items) - self.texts)
-        self.tokens += weight * (batch.tokens - self.tokens)
-        self.padded_tokens += weight * (batch.padded_tokens - self.padded_tokens)
 
 
 class Scheduler(Generic[PayloadT]):
@@ -123,18 +34,13 @@ class Scheduler(Generic[PayloadT]):
         """
         self._limits = limits
         self._room = limits.room
-        self._service_time = service_time
+        self._forecast = Forecast(limits, service_time)
         self._lanes: tuple[Lane[PayloadT], ...] = tuple(Lane() for _ in Priority)
         self._by_deadline: list[tuple[float, int, Item[PayloadT]]] = []
         self._overdue: list[Item[PayloadT]] = []
         self._prepared: list[Batch[PayloadT]] = []
         self._running: list[Batch[PayloadT]] = []
         self._credit = 0.0  # of priority batch, in batches
-        self._load = 0.0  # of priority interactive: seconds of work accepted per second
-        self._load_at = 0.0
-        size, tokens = limits.max_batch_size, limits.max_batch_tokens
-        self._typical = _Typical(size, tokens, tokens)  # of batches that left others waiting
-        self._usual = _Typical(0.0, 0.0, 0.0)  # of all
         self.closed = False
         self.stalled = False
 
@@ -154,16 +60,8 @@ class Scheduler(Generic[PayloadT]):
 
     @property
     def queue_limit(self) -> int:
-        """Texts of a priority that may wait: more could not be computed within `timeout_s`.
-
-        C * (D - s), with D the timeout, s the upper quantile of a full batch, C = texts a second.
-        """
-        typical, expected_s = self._typical, self._typical_s
-        if expected_s <= 0.0:
-            return self._limits.max_queue_size
-        rate = self._limits.workers * typical.texts / expected_s
-        spare_s = self._limits.timeout_s - expected_s * self._service_time.upper_ratio
-        return min(self._limits.max_queue_size, max(1, math.ceil(rate * spare_s)))
+        """Texts of a priority that may wait: see `Forecast.queue_limit`."""
+        return self._forecast.queue_limit
 
     # Admission
 
@@ -187,7 +85,7 @@ class Scheduler(Generic[PayloadT]):
         first, tokens = items[0], sum(item.length for item in items)
         self._admit(Ticket(first.priority, first.deadline), len(items), tokens, now)
         if first.priority is Priority.INTERACTIVE:
-            self._count_load(tokens, len(items), now)
+            self._forecast.count_load(len(items), tokens, now)
         lane = self._lanes[first.priority]
         for item in items:
             item.submitted = now
@@ -202,25 +100,17 @@ class Scheduler(Generic[PayloadT]):
         meanwhile: with load r of that, the wait grows by 1 / (1 - r) (Cobham 1954).
         """
         interactive, batch = self._lanes
-        free_s, speed = self._engine_free_s(now), 1.0
+        ends = [running.ends for running in self._running]
+        free_s, speed = self._forecast.engine_free_s(ends, len(self._prepared), now), 1.0
         texts, tokens = texts + len(interactive), tokens + interactive.tokens
         if priority is Priority.BATCH:
             texts, tokens = texts + len(batch), tokens + batch.tokens
-            speed = 1.0 - min(self._load_now(now), self._limits.interactive_share)
+            speed = 1.0 - min(self._forecast.load(now), self._limits.interactive_share)
             free_s /= speed
         elif batch:
             speed = self._limits.interactive_share
-        batches = math.ceil(self._batches(texts, tokens) - _ROUNDING)
-        ahead_s = max(0, batches - 1) * self._typical_s / self._limits.workers / speed
-        # Others will come into its own batch: as many as of late, or it will be a full one.
-        last_tokens = self._typical.padded_tokens
-        if not ahead_s and not self._prepared:
-            last_tokens = max(self._usual.padded_tokens, min(last_tokens, tokens))
-        last_s = self._service_time.predict(last_tokens)
-        # Errors of single batches are independent of each other: their squares add up.
-        spread = self._service_time.upper_ratio - 1.0
-        margin_s = spread * math.sqrt(last_s * (free_s + ahead_s + last_s))
-        return free_s + ahead_s + last_s + margin_s
+        joins_full = bool(self._prepared)
+        return free_s + self._forecast.completion_s(texts, tokens, free_s, speed, joins_full)
 
     def _admit(self, ticket: Ticket, texts: int, tokens: int, now: float) -> None:
         if self.stalled:
@@ -246,7 +136,7 @@ class Scheduler(Generic[PayloadT]):
         excess = waiting + texts - limit
         return QueueFullError(
             f"{waiting} texts are waiting and the queue holds {limit}, no room for {texts} more",
-            max(1.0, self._work_s(excess, 0)),
+            max(1.0, self._forecast.work_s(excess, 0)),
         )
 
     @property
@@ -262,32 +152,6 @@ class Scheduler(Generic[PayloadT]):
     def _is_idle(self) -> bool:
         """Whether an item that comes now is computed at once."""
         return len(self) == 0 and len(self._running) < self._limits.workers
-
-    @property
-    def _typical_s(self) -> float:
-        return self._service_time.predict(self._typical.padded_tokens)
-
-    def _work_s(self, texts: float, tokens: float) -> float:
-        """Seconds in which all workers together compute this much of a queue."""
-        return self._batches(texts, tokens) * self._typical_s / self._limits.workers
-
-    def _batches(self, texts: float, tokens: float) -> float:
-        """How many typical batches this is."""
-        return max(texts / self._typical.texts, tokens / self._typical.tokens)
-
-    def _engine_free_s(self, now: float) -> float:
-        """Seconds until a worker can take what was not prepared yet."""
-        ends = sorted(max(0.0, batch.ends - now) for batch in self._running)
-        busy = len(ends) - self._limits.workers
-        prepared_s = len(self._prepared) * self._typical_s / self._limits.workers
-        return prepared_s + (ends[busy] if busy >= 0 else 0.0)
-
-    def _count_load(self, tokens: int, texts: int, now: float) -> None:
-        self._load = self._load_now(now) + self._work_s(texts, tokens) / _LOAD_S
-        self._load_at = now
-
-    def _load_now(self, now: float) -> float:
-        return self._load * math.exp((self._load_at - now) / _LOAD_S)
 
     # Batches
 
@@ -327,9 +191,7 @@ class Scheduler(Generic[PayloadT]):
         for priority in (first, Priority(1 - first)):
             self._lanes[priority].take(self._room, items)
         batch = Batch(items, left_waiting=any(self._lanes))
-        self._usual.learn(batch)
-        if batch.left_waiting:
-            self._typical.learn(batch)
+        self._forecast.learn(batch)
         self._prepared.append(batch)
         return batch
 
@@ -339,7 +201,7 @@ class Scheduler(Generic[PayloadT]):
         self._prepared.remove(batch)
         if not batch.items:
             return False
-        batch.expected_s = self._service_time.predict(batch.padded_tokens)
+        batch.expected_s = self._forecast.batch_s(batch.padded_tokens)
         batch.ends = now + batch.expected_s
         self._running.append(batch)
         return True
@@ -406,8 +268,9 @@ class Scheduler(Generic[PayloadT]):
         Not if nothing else waits: a prediction that is too high is only corrected by computing.
         """
         waiting, tokens = self._waiting
-        last_s = self._service_time.predict(min(self._typical.padded_tokens, tokens))
-        ends = now + self._engine_free_s(now) + last_s
+        running = [batch.ends for batch in self._running]
+        free_s = self._forecast.engine_free_s(running, len(self._prepared), now)
+        ends = now + free_s + self._forecast.next_batch_s(tokens)
         late = [
             item
             for _, _, item in takewhile(lambda entry: entry[0] < ends, self._by_deadline)

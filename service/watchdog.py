@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from service.lane import PayloadT
-from service.scheduler import Batch
+from service.items import Batch, PayloadT
 
 _PATIENCE = 20.0  # times the expected duration: swapping and a busy machine stay below
 

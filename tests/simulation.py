@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.errors import UnavailableError
-from service.scheduler import Batch, Item, Limits, Priority, Scheduler, Ticket
+from service.items import Batch, Item, Limits, Priority, Ticket
+from service.scheduler import Scheduler
 from service.service_time import ServiceTime
 
 LENGTH = 32  # tokens of a text, unless a test says otherwise

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import InvalidHeaderError
-from service.lane import Priority
+from service.items import Priority, Ticket
 from service.logs import RECORD_KEY
-from service.scheduler import Ticket
 
 _MILLISECONDS = re.compile(rb"[0-9]{1,18}")
 _PRIORITIES = {priority.name.lower().encode(): priority for priority in Priority}

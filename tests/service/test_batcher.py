@@ -20,8 +20,8 @@ from service.errors import (
     UnavailableError,
 )
 from service.isolation import Output
+from service.items import Limits, Priority, Ticket
 from service.runtime.engine import EngineError, EngineOutput
-from service.scheduler import Limits, Priority, Ticket
 from service.service_time import ServiceTime
 from tests.fakes import FakeEngine
 

@@ -10,8 +10,8 @@ from service.batcher import Batcher
 from service.classifier import Classifier
 from service.encoder import INLINE_CHARS, Encoder
 from service.errors import DeadlineExceededError, QueueFullError, TooLateError
+from service.items import Limits, Priority, Ticket
 from service.loader import load_model
-from service.scheduler import Limits, Priority, Ticket
 from service.service_time import ServiceTime
 from tests.artifacts import LABELS, MAX_LENGTH
 

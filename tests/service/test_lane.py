@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service import lane as lane_module
-from service.lane import Item, Lane, Room
+from service.items import Item, Room
+from service.lane import Lane
 
 WIDE = Room(max_batch_tokens=100, max_batch_size=8, max_padding_tokens=1000)
 

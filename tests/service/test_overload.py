@@ -14,8 +14,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.lane import Item
-from service.scheduler import Priority
+from service.items import Item, Priority
 from tests.simulation import (
     BATCH_SIZE,
     LENGTH,

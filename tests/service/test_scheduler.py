@@ -22,7 +22,8 @@ from service.errors import (
     TooLateError,
     UnavailableError,
 )
-from service.scheduler import Batch, Item, Limits, Priority, Scheduler, Ticket
+from service.items import Batch, Item, Limits, Priority, Ticket
+from service.scheduler import Scheduler
 from service.service_time import ServiceTime
 
 CASES = int(os.environ.get("HEED_FUZZ_CASES", "500"))
@@ -45,9 +46,19 @@ def lengths(batch: Batch[int] | None) -> list[int]:
 
 def make(seconds: float = 0.0, **limits: float) -> Scheduler[int]:
     """A small one, with `limits` changed; batches of 100 tokens take `seconds` if that is known."""
+    return make_taught(taught(seconds), **limits)
+
+
+def taught(seconds: float) -> ServiceTime:
+    """What knows that batches of 100 tokens take `seconds`, or nothing if that is 0."""
     known = ServiceTime()
     if seconds:
         known.observe(100, seconds)
+    return known
+
+
+def make_taught(known: ServiceTime, **limits: float) -> Scheduler[int]:
+    """A small one, with `limits` changed."""
     defaults = {"max_batch_tokens": 100, "max_batch_size": 8, "max_queue_size": 50, "timeout_s": 10}
     return Scheduler(Limits(**(defaults | limits)), known)
 
@@ -366,8 +377,13 @@ class SchedulerMachine(RuleBasedStateMachine):
     )
     def begin(self, workers: int, seconds: float, share: float) -> None:
         """Slow and fast engines, and one of which nothing is known."""
-        self.scheduler = make(
-            seconds, max_queue_size=12, max_batch_size=4, workers=workers, interactive_share=share
+        self.service_time = taught(seconds)
+        self.scheduler = make_taught(
+            self.service_time,
+            max_queue_size=12,
+            max_batch_size=4,
+            workers=workers,
+            interactive_share=share,
         )
 
     # What is called
@@ -465,7 +481,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         batch = data.draw(st.sampled_from(list(self.scheduler.running)))
         alive = self.alive(batch)
         if learn and alive:
-            self.scheduler._service_time.observe(batch.padded_tokens, self.now - batch.ends + 10.0)
+            self.service_time.observe(batch.padded_tokens, self.now - batch.ends + 10.0)
         computed = self.scheduler.finish(batch, self.now)
         self.notice_overdue()
         assert computed == alive
@@ -569,7 +585,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def notice_given_up(self, taken: list[Item[int]]) -> None:
         """What neither waits nor was taken could not be in time, and something else could."""
-        worst_s = self.scheduler._service_time.predict(120)
+        worst_s = self.service_time.predict(120)
         ends = max((batch.ends for batch in self.scheduler.running), default=self.now)
         ahead = len(self.prepared)
         for priority, waiting in self.waiting.items():

@@ -2,8 +2,7 @@
 
 import math
 
-from service.lane import Item
-from service.scheduler import Batch
+from service.items import Batch, Item
 from service.watchdog import Watchdog
 
 

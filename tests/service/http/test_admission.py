@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import service
 from service.http.admission import Admission
-from service.lane import Priority
+from service.items import Priority
 from service.logs import RECORD_KEY, RequestRecord
 
 PATH = "/v1/classify"
