@@ -12,6 +12,7 @@ from gevent.monkey import get_original
 from geventhttpclient.client import HTTPClient
 from geventhttpclient.url import URL
 
+from loadtest.payloads import Payload
 from loadtest.result import OK, TIMEOUT
 
 MAX_SLOTS = 8_000  # of one process: below what one local address has ports for
@@ -47,19 +48,18 @@ class Connections:
         self._timeout_s = timeout_s
         self._idle: list[HTTPClient] = []
 
-    def post(self, path: str, body: bytes, texts: int, until: float) -> Answer:
+    def post(self, payload: Payload, until: float) -> Answer:
         """Post and read the whole answer; never raises for what a server can do.
 
         Args:
-            path: below the base URL.
-            body: JSON.
-            texts: as many results a proper answer holds.
+            payload: what to send, and how many results a proper answer holds.
             until: monotonic moment at which the request is a timeout.
         """
+        path, headers = self._prefix + payload.path, self._headers | payload.headers
         client = self._idle.pop() if self._idle else self._connect()
         timer = gevent.Timeout.start_new(max(0.001, until - time.monotonic()))
         try:
-            response = client.request("POST", self._prefix + path, body, self._headers)
+            response = client.request("POST", path, payload.body, headers)
             first_byte = time.monotonic()
             content = bytes(response.read())
             answer = Answer(OK, time.monotonic(), first_byte, len(content))
@@ -76,7 +76,7 @@ class Connections:
             client.close()
             return answer
         self._idle.append(client)
-        answer.outcome, answer.version = judge_answer(response.status_code, content, texts)
+        answer.outcome, answer.version = judge_answer(response.status_code, content, payload.texts)
         return answer
 
     def _connect(self) -> HTTPClient:

@@ -113,7 +113,7 @@ class Generator:
         connections = self._connections[stage.target]
         until = self.began + stage.start_s + due_s + self._plan.workload.timeout_s
         sent = time.monotonic()
-        answer = connections.post(payload.path, payload.body, payload.texts, until)
+        answer = connections.post(payload, until)
         self._finish(stage, tally, payload, due_s, sent, answer)
 
     def _finish(  # noqa: PLR0913, PLR0917 - all that is known of a request

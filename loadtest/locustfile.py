@@ -59,7 +59,7 @@ class _Closed(FastHttpUser):
                 payload.path,
                 name=f"{payload.path} {kind}",
                 data=payload.body.decode(),
-                headers=self.headers,
+                headers=self.headers | payload.headers,
                 catch_response=True,
                 allow_redirects=False,
             ) as response:

@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from loadtest.result import Kind
 from loadtest.workload import Mix, Workload
@@ -22,6 +22,7 @@ class Payload(NamedTuple):
     path: str
     body: bytes
     texts: int
+    headers: dict[str, str]
 
 
 class Payloads:
@@ -31,7 +32,7 @@ class Payloads:
         """Make the bodies.
 
         Args:
-            workload: its seed, mix and batch size.
+            workload: its seed, mix, batch size and headers.
             texts: what to send, at least one; each is sent about equally often.
         """
         rng = random.Random(f"{workload.seed} payloads")  # noqa: S311 - a load, not a secret
@@ -40,10 +41,11 @@ class Payloads:
         mean_chars = sum(map(len, texts)) / len(texts)
         batches = min(kinds.count("batch"), max(1, int(MAX_BATCH_CHARS / (size * mean_chars))))
         pool = _deck(texts, rng)
+        of = {kind: workload.headers_of(kind) for kind in get_args(Kind)}
         made = {
-            "single": (_single(text) for text in pool),
-            "explain": (_explain(text) for text in pool),
-            "batch": cycle([_batch(list(islice(pool, size))) for _ in range(batches)]),
+            "single": (_single(text, of["single"]) for text in pool),
+            "explain": (_explain(text, of["explain"]) for text in pool),
+            "batch": cycle([_batch(list(islice(pool, size)), of["batch"]) for _ in range(batches)]),
         }
         self._payloads = [next(made[kind]) for kind in kinds]
 
@@ -52,17 +54,17 @@ class Payloads:
         return self._payloads[index % len(self._payloads)]
 
 
-def _single(text: str) -> Payload:
-    return Payload("single", PATH, json.dumps({"inputs": text}).encode(), 1)
+def _single(text: str, headers: dict[str, str]) -> Payload:
+    return Payload("single", PATH, json.dumps({"inputs": text}).encode(), 1, headers)
 
 
-def _explain(text: str) -> Payload:
+def _explain(text: str, headers: dict[str, str]) -> Payload:
     body = json.dumps({"inputs": text, "explain": "attention"}).encode()
-    return Payload("explain", PATH, body, 1)
+    return Payload("explain", PATH, body, 1, headers)
 
 
-def _batch(texts: list[str]) -> Payload:
-    return Payload("batch", PATH, json.dumps({"inputs": texts}).encode(), len(texts))
+def _batch(texts: list[str], headers: dict[str, str]) -> Payload:
+    return Payload("batch", PATH, json.dumps({"inputs": texts}).encode(), len(texts), headers)
 
 
 def _deck(texts: Sequence[str], rng: random.Random) -> Iterator[str]:

@@ -33,12 +33,13 @@ class RunError(Exception):
     """Locust itself failed; the message is its last line."""
 
 
-def run_plan(
+def run_plan(  # noqa: PLR0913 - two of them are what is run, the others how
     plan: Plan,
     targets: Sequence[Target],
     *,
     api_key: str | None = None,
     processes: int = 1,
+    records: Path | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> Run:
     """Load the targets as planned and gather what was counted and seen. Blocks for the whole run.
@@ -48,6 +49,7 @@ def run_plan(
         targets: the services of `plan.targets`, for their /metrics.
         api_key: bearer token for the services.
         processes: Locust processes that share the schedule; more than one in open loops only.
+        records: gets a CSV row for each request of an open loop; with one process only.
         on_progress: called about ten times a second with the seconds since the start.
 
     Raises:
@@ -61,6 +63,8 @@ def run_plan(
         longest_s = plan.duration_s + plan.workload.timeout_s + OVERDUE_S
         watched = partial(_watch, on_progress, longest_s)
         command = _command(plan, processes)
+        if records is not None:
+            command += ["--records", str(records.resolve())]
         interrupted, ticks = _run(command, folder, targets, api_key, watched)
         clock_step_s = time.time() - time.monotonic() - clock_s
         counted = _collect(folder, interrupted)

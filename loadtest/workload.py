@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from loadtest.durations import DurationError, parse_duration
 from loadtest.lengths import quantile, synthesise
+from loadtest.result import Kind
 from loadtest.texts import BUILT_IN, iter_texts, sample
 
 SHIPPED = Path(__file__).with_name("workloads")
@@ -46,6 +47,8 @@ Length = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=86_400)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1_000_000)]
 Characters = Annotated[int, Field(ge=0, le=1_000_000)]
+HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
 
 
 class Part(BaseModel):
@@ -145,6 +148,7 @@ class Workload(Part):
         seed: equal seeds send equal texts at equal times.
         timeout_s: a request without a whole answer so long after it was due is a timeout.
         warm_up_s: load at the first stage's rate before the stages, not measured.
+        headers: sent with every request (`all`) and with those of one kind, which win.
     """
 
     arrivals: Literal["poisson", "constant"] = "poisson"
@@ -153,6 +157,7 @@ class Workload(Part):
     warm_up_s: Seconds = Field(default=5.0, alias="warm_up")
     texts: Texts = Texts(built_in=True)
     mix: Mix = Mix(single=1.0)
+    headers: dict[Literal["all", Kind], dict[HeaderName, HeaderValue]] = Field(default_factory=dict)
     stages: tuple[WorkloadStage, ...] = Field(min_length=1, max_length=100)
 
     @field_validator("stages")
@@ -171,6 +176,10 @@ class Workload(Part):
     def texts_per_request(self) -> float:
         """Mean over the mix."""
         return self.mix.single + self.mix.explain + self.mix.batch * self.mix.batch_size
+
+    def headers_of(self, kind: Kind) -> dict[str, str]:
+        """What the requests of one kind carry beside what every JSON request does."""
+        return self.headers.get("all", {}) | self.headers.get(kind, {})
 
     @property
     def text_pool(self) -> tuple[str, ...]:
@@ -203,8 +212,10 @@ class Workload(Part):
 
         The texts count by what they say, not by where they lie; names of stages do not count.
         """
-        names = {"stages": {"__all__": {"name"}}}
-        settings = self.model_dump(mode="json", exclude=names | {"texts": True})
+        left_out: dict[str, Any] = {"stages": {"__all__": {"name"}}, "texts": True}
+        if not self.headers:  # what was measured before there were any can still be compared
+            left_out["headers"] = True
+        settings = self.model_dump(mode="json", exclude=left_out)
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         digest.update(json.dumps(self.text_pool).encode())
         return digest.hexdigest()

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -27,6 +28,7 @@ class Stub(ThreadingHTTPServer):
         self.bodies: list[bytes] = []
         self.ports: set[int] = set()  # of the clients that posted
         self.authorizations: set[str | None] = set()
+        self.headers: list[Message] = []
         self.lock = threading.Lock()
 
     def handle_error(self, *_: object) -> None:
@@ -60,6 +62,7 @@ class StubHandler(BaseHTTPRequestHandler):
             self.server.bodies.append(body)
             self.server.ports.add(self.client_address[1])
             self.server.authorizations.add(self.headers["Authorization"])
+            self.server.headers.append(self.headers)
             number = len(self.server.bodies)
         self._send(*self.server.answer(number))
 

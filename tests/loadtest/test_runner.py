@@ -1,5 +1,7 @@
 """Plans on a real Locust against a stub on a real socket."""
 
+import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from loadtest.plan import CANDIDATE, Plan, closed_plan, open_plan
 from loadtest.result import OK, Run, Stage, latencies
 from loadtest.runner import RunError, run_plan
 from loadtest.target import Target
-from loadtest.workload import Texts, load_workload
+from loadtest.workload import Mix, Texts, load_workload
 from tests.loadtest.stub import running_stub
 
 STEADY = load_workload("steady").model_copy(update={"warm_up_s": 1.0})
@@ -73,6 +75,36 @@ def test_an_open_loop_sends_its_schedule_and_no_request_more(processes: int) -> 
     assert outcomes(run) == {OK}
     assert len(run.ticks) >= 2
     assert run.ticks[-1].server_rss_bytes
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("arrivals", ["open", "closed"])
+def test_requests_carry_the_headers_of_their_kind(serve_stub, arrivals: str) -> None:
+    """Every one those of all, and batches theirs beside them."""
+    headers = {"all": {"X-Request-Timeout-Ms": "250"}, "batch": {"X-Request-Priority": "batch"}}
+    mix = Mix(single=0.5, batch=0.5, batch_size=2)
+    workload = CONSTANT.model_copy(update={"mix": mix, "headers": headers, "warm_up_s": 0})
+    with serve_stub() as stub:
+        plan = open_plan([stub.url], workload.with_rate(100, 0.5))
+        if arrivals == "closed":
+            plan = closed_plan(stub.url, workload, 2, 1, 0)
+        run_plan(plan, [Target(stub.url)])
+    assert {seen["X-Request-Timeout-Ms"] for seen in stub.headers} == {"250"}
+    batches = [isinstance(json.loads(body)["inputs"], list) for body in stub.bodies]
+    assert [seen["X-Request-Priority"] == "batch" for seen in stub.headers] == batches
+    assert 0 < sum(batches) < len(batches)
+
+
+@pytest.mark.e2e
+def test_records_hold_a_row_for_every_request(tmp_path: Path) -> None:
+    """For figures that histograms cannot give: of one second, or of what was refused."""
+    with running_stub(error_ratio=0.5) as stub:
+        plan = open_plan([stub.url], CONSTANT.with_rate(100, 0.5))
+        run = run_plan(plan, [Target(stub.url)], records=tmp_path / "records.csv")
+    rows = list(csv.DictReader((tmp_path / "records.csv").read_text("utf-8").splitlines()))
+    assert len(rows) == offered(run.stages)
+    assert {row["outcome"] for row in rows if row["stage"] == "steady"} == outcomes(run)
+    assert all(float(row["scheduled_s"]) <= float(row["end_s"]) for row in rows)
 
 
 @pytest.mark.e2e

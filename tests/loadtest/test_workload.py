@@ -180,6 +180,7 @@ def test_workload_survives_json(name: str) -> None:
         ("seed = 1", "seed = 1\nwarm_up = 9", False),
         ("seed = 1", "seed = 1\nmix = {single = 0.5, explain = 0.5}", False),
         ("seed = 1", 'seed = 1\ntexts = {file = "a.txt"}', False),
+        ("seed = 1", 'seed = 1\nheaders = {all = {X-Request-Priority = "batch"}}', False),
         ("seed = 1", "seed = 1 # and a comment", True),
     ],
 )
@@ -199,3 +200,28 @@ def test_fingerprint_knows_texts_by_content_and_not_by_path(load, tmp_path: Path
         (tmp_path / name).write_text(text, encoding="utf-8")
         prints.append(load(f'[texts]\nfile = "{name}"\n' + STAGE).fingerprint())
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_headers_of_a_kind_win_over_those_of_all(load) -> None:
+    """A workload says how patient its clients are, and which of them come first."""
+    workload = load(
+        STAGE
+        + '[headers.all]\nX-Request-Timeout-Ms = "250"\nX-Request-Priority = "interactive"\n'
+        + '[headers.batch]\nX-Request-Priority = "batch"\n'
+    )
+    assert workload.headers_of("single")["X-Request-Priority"] == "interactive"
+    assert workload.headers_of("batch") == {
+        "X-Request-Timeout-Ms": "250",
+        "X-Request-Priority": "batch",
+    }
+    assert Workload.model_validate_json(workload.model_dump_json()) == workload
+
+
+@pytest.mark.parametrize(
+    "headers",
+    ['all = {"X Y" = "1"}', 'all = {X = "a\\r\\nY: b"}', "all = {X = 1}", 'other = {X = "1"}'],
+)
+def test_a_header_that_cannot_be_sent_is_an_error(load, headers: str) -> None:
+    """Not a request that the service would not understand, thousands of times."""
+    with pytest.raises(WorkloadError, match="headers"):
+        load(STAGE + f"[headers]\n{headers}\n")

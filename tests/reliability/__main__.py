@@ -1,0 +1,123 @@
+"""`python -m tests.reliability`: measures the promises and writes docs/reliability.md.
+
+Exit codes: 0 all held, 1 one was not, 3 one could not be measured.
+"""
+
+import argparse
+import importlib
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.reliability import machine
+from tests.reliability.document import summary, to_markdown
+from tests.reliability.lab import Lab
+from tests.reliability.measured import Measured
+from tests.reliability.promises import MEASUREMENTS, Promise
+from tests.reliability.results import TESTS, failed, judged
+from tests.reliability.server import ROOT, raise_file_limit
+
+DOCUMENT = ROOT / "docs" / "reliability.md"
+RESULT = ROOT / "runs" / "reliability.json"
+REPEAT_UNTIL_S = 45 * 60  # what could not be measured is tried once more, while there is time
+
+
+def main() -> None:
+    """Measure, print, write."""
+    options = _parse()
+    if not (options.artifact / "manifest.json").is_file():
+        sys.exit(f"reliability: no artifact at {options.artifact}; `make demo` makes one")
+    raise_file_limit()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # no service is left
+    folder = Path(tempfile.mkdtemp(prefix="heed-reliability-"))
+    lab = Lab(folder, options.artifact.resolve(), options.quick, _say)
+    answers = _measure_all(lab, options.only or list(MEASUREMENTS))
+    rows = judged(answers)
+    _write(rows, options)
+    verdicts = {measured.verdict for _, measured in rows}
+    if "not held" in verdicts:
+        _say(f"logs: {folder}")
+        sys.exit(1)
+    shutil.rmtree(folder, ignore_errors=True)
+    sys.exit(3 if "invalid" in verdicts else 0)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=MEASUREMENTS,
+        metavar="NAME",
+        help=(f"some of: {', '.join(MEASUREMENTS)}"),
+    )
+    parser.add_argument(
+        "--out", type=Path, help="the document; docs/reliability.md for a whole run"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="does it run? The figures mean nothing"
+    )
+    parser.add_argument("--artifact", type=Path, default=ROOT / "artifacts" / "demo")
+    return parser.parse_args()
+
+
+def _measure_all(lab: Lab, names: list[str]) -> dict[str, Mapping[str, Measured]]:
+    began = time.monotonic()
+    planned_s = sum(MEASUREMENTS[name] for name in names)
+    if not lab.quick:
+        _say(f"{len(names)} measurements, about {planned_s / 60:.0f} minutes")
+    answers = {name: _measure(lab, name) for name in names}
+    for name in names:
+        invalid = any(each.verdict == "invalid" for each in answers[name].values())
+        if invalid and not lab.quick and time.monotonic() - began < REPEAT_UNTIL_S:
+            _say(f"{name}: once more")
+            answers[name] = _measure(lab, name)
+    return answers
+
+
+def _measure(lab: Lab, name: str) -> Mapping[str, Measured]:
+    _say(f"{name}: about {MEASUREMENTS[name]} s" if not lab.quick else name)
+    began = time.monotonic()
+    try:
+        answers = importlib.import_module(f"tests.reliability.{name}").measure(lab)
+    except Exception as error:  # whatever it is, the others are measured all the same
+        answers = failed(name, error)
+    for key, measured in answers.items():
+        if name != TESTS or measured.verdict != "held":
+            figures = "; ".join(map(str, measured.figures))
+            reasons = (measured.note, measured.skipped, *measured.unmeasured, *measured.noise)
+            _say(f"  {measured.verdict:9} {key}: {figures} {'; '.join(filter(None, reasons))}")
+    _say(f"  {time.monotonic() - began:.0f} s")
+    return answers
+
+
+def _write(rows: list[tuple[Promise, Measured]], options: argparse.Namespace) -> None:
+    content = {
+        "machine": machine.describe(),
+        "quick": options.quick,
+        "promises": [
+            {"number": number, "promise": promise.text, "target": promise.target}
+            | measured.to_dict()
+            for number, (promise, measured) in enumerate(rows, 1)
+        ],
+    }
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    whole = not (options.quick or options.only)
+    out = options.out or (DOCUMENT if whole else None)
+    if out:
+        out.write_text(to_markdown(rows, machine.describe()), encoding="utf-8")
+    _say(f"{summary(rows)} {out or 'No document: not a whole run'}; {RESULT}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""An engine that fails or hangs, a process that is stopped, files that run out."""
+
+import asyncio
+import json
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+
+import psutil
+
+from loadtest.result import OK
+from loadtest.schedule import arrival_times
+from tests.reliability import accounts
+from tests.reliability.clients import HOST, Client, Reply, classify, exchange, request
+from tests.reliability.engine import Curve
+from tests.reliability.lab import Lab
+from tests.reliability.load import Clock, Loaded, on_time, open_load, workload
+from tests.reliability.machine import watched
+from tests.reliability.measured import Figure, Measured, all_held
+from tests.reliability.serve import POISON
+from tests.reliability.server import Server, running
+
+CURVE = Curve()
+DEADLINE_S = 0.25
+NOT_READY_S = 2.0
+SLACK_S = 1.0  # beyond its deadline, that no request may wait for an engine that hangs
+LEFT_S = 0.5  # of five hundred that leave at once; one alone is noticed within 50 ms
+RUNNING_S = 5.0
+STOPPED_S = 2.0
+NORMAL_S = 2.0
+AT_ONCE_S = 0.25
+EDGE_S = 0.03
+FILES = 64
+CONNECTIONS = 200
+BUSY = 0.2  # of a core, that a service out of files may use while nothing happens
+
+
+def measure(lab: Lab) -> Mapping[str, Measured]:
+    """Failures of the engine, a hang, a pause, and no more files."""
+    psutil.Process().cpu_affinity(sorted(lab.cores.clients))
+    abandoned, pause = _abandoned(lab), _pause(lab)
+    return {
+        "engine failures": _failures(lab),
+        **abandoned,
+        "hang": _hang(lab),
+        **pause,
+        "open files": _files(lab),
+        "accounts": all_held([abandoned["accounts"], pause["accounts"]]),
+    }
+
+
+def _failures(lab: Lab) -> Measured:
+    """A poisoned text among fifteen others, for each way to fail; then one more that is sound."""
+    server = lab.fake(CURVE)
+    problems = []
+    with running(server):
+        for how in ("raise", "nan", "shape"):
+            server.tell("fail", how=how)
+            replies, poisoned = asyncio.run(_with_poison(server.port))
+            statuses = [reply.status for reply in replies]
+            kind = json.loads(poisoned.body or b"{}").get("type", "")
+            if statuses != [200] * len(replies) or poisoned.status != 500 or "engine" not in kind:
+                problems.append(f"{how}: {poisoned.status} {kind}, others {sorted(set(statuses))}")
+        server.tell("fail", how="none")
+        if exchange(server.port, classify(POISON)).status != 200:
+            problems.append("the service did not recover")
+        account = accounts.check(server)
+    problems += [account.note] if not account.held else []
+    return Measured(
+        not problems, (Figure(3, "ways to fail, 15 neighbours each"),), "; ".join(problems)
+    )
+
+
+async def _with_poison(port: int) -> tuple[Sequence[Reply], Reply]:
+    client = Client(port)
+    texts = [*[classify()] * 7, classify(POISON), *[classify()] * 8]
+    replies = await asyncio.gather(*(client.send(raw) for raw in texts))
+    client.close()
+    return [*replies[:7], *replies[8:]], replies[7]
+
+
+def _abandoned(lab: Lab) -> Mapping[str, Measured]:
+    """A thousand requests wait for an engine that stands still, and every second client leaves."""
+    count = lab.times(1000, 100)
+    server = lab.fake(CURVE, request_timeout_s=60, shutdown_grace_s=60, engine_stall_s=60)
+    with running(server):
+        before = server.tell("rows")
+        server.tell("block")
+        noticed_s, replies = asyncio.run(_half_leaves(server, count))
+        computed = server.tell("rows") - before
+        account = accounts.check(server)
+    stayed = sum(reply.status == 200 for reply in replies)
+    return {
+        "abandoned work": Measured(
+            computed == stayed == len(replies) and noticed_s <= LEFT_S,
+            (
+                Figure(count // 2, "", "left", n=count),
+                Figure(noticed_s, "s", "all of them noticed after"),
+                Figure(computed - stayed, "", "texts computed for nobody"),
+            ),
+        ),
+        "accounts": account,
+    }
+
+
+async def _half_leaves(server: Server, count: int) -> tuple[float, list[Reply]]:
+    """Seconds until the service has noticed, and the replies to those that stayed."""
+    client = Client(server.port)
+    first = asyncio.create_task(client.send(classify(), 60.0))  # the engine stops with it
+    await asyncio.sleep(0.3)
+    staying = [asyncio.create_task(client.send(classify(), 60.0)) for _ in range(count // 2)]
+    leaving = [asyncio.create_task(client.leave(classify(), 3.0)) for _ in range(count // 2)]
+    await asyncio.gather(*leaving)
+    noticed_s = await asyncio.to_thread(_await_cancelled, server, count // 2)
+    server.tell("unblock")
+    replies = await asyncio.gather(first, *staying)
+    client.close()
+    return noticed_s, replies
+
+
+def _await_cancelled(server: Server, count: int) -> float:
+    """Seconds until so many requests are counted as cancelled, at most ten."""
+    began, name = time.monotonic(), 'heed_requests_total{outcome="cancelled"}'
+    while server.metrics()[name] < count and time.monotonic() - began < 10.0:
+        time.sleep(0.005)
+    return time.monotonic() - began
+
+
+def _hang(lab: Lab) -> Measured:
+    """The engine stops for ever beside half the load that it can take."""
+    server = lab.fake(CURVE, request_timeout_s=DEADLINE_S)
+    server.start()
+    try:
+        with watched() as watch:
+            replies, began, unready = asyncio.run(_until_gone(server))
+        code = server.process.wait(10.0) if server.process else 0
+        gone_s = time.monotonic() - began
+    finally:
+        server.stop(within_s=1.0)
+    waited_s = max(reply.seconds for reply in replies)
+    unready_s = unready - began
+    return Measured(
+        unready_s <= NOT_READY_S and code != 0 and waited_s <= DEADLINE_S + SLACK_S,
+        (
+            Figure(unready_s, "s", "not ready after"),
+            Figure(gone_s, "s", "gone after"),
+            Figure(code, "", "exit code"),
+            Figure(waited_s, "s", "longest wait of a request", n=len(replies)),
+        ),
+        noise=watch.noise,
+    )
+
+
+async def _until_gone(server: Server) -> tuple[list[Reply], float, float]:
+    """Replies, and the moments of the hang and of the first probe that is not 200."""
+    loop, client = asyncio.get_running_loop(), Client(server.port)
+    tasks: list[asyncio.Task[Reply]] = []
+    hung = 0.0
+    watcher: asyncio.Task[float] | None = None
+    begin, rate = loop.time(), 0.5 * CURVE.capacity_rps
+    for due_s in arrival_times("poisson", rate, rate, 6.0, seed=7):
+        await asyncio.sleep(max(0.0, begin + due_s - loop.time()))
+        if watcher is None and due_s > 1.0:
+            server.tell("block")
+            hung = time.monotonic()
+            watcher = asyncio.create_task(asyncio.to_thread(_await_unready, server))
+        if server.process is None or server.process.poll() is not None:
+            break
+        tasks.append(asyncio.create_task(client.send(classify())))
+    replies = await asyncio.gather(*tasks)
+    assert watcher is not None
+    return list(replies), hung, await watcher
+
+
+def _await_unready(server: Server) -> float:
+    until = time.monotonic() + 10.0
+    while time.monotonic() < until:
+        try:
+            if server.get("/health/ready", 1.0).status != 200:
+                break
+        except OSError:
+            break
+        time.sleep(0.01)
+    return time.monotonic()
+
+
+def _pause(lab: Lab) -> Mapping[str, Measured]:
+    """SIGSTOP and SIGCONT two seconds later, some times, at 0.7 of the capacity."""
+    times = lab.times(3)
+    server = lab.fake(CURVE, request_timeout_s=DEADLINE_S)
+    moments: list[tuple[float, float]] = []
+
+    def stop(clock: Clock) -> None:
+        for number in range(times):
+            clock.sleep_until(RUNNING_S + number * (RUNNING_S + STOPPED_S))
+            server.signal(signal.SIGSTOP)
+            stopped_s = clock.now_s()
+            clock.sleep_until((number + 1) * (RUNNING_S + STOPPED_S))
+            server.signal(signal.SIGCONT)
+            moments.append((stopped_s, clock.now_s()))
+
+    length_s = times * (RUNNING_S + STOPPED_S) + RUNNING_S
+    load = workload({"all": (0.7 * CURVE.capacity_rps, length_s)}, warm_up_s=0.0)
+    with running(server):
+        loaded = open_load(server, load, lab.folder / "pause.csv", lab.cores.clients, (stop,))
+        metrics = accounts.settled(server)
+        account = accounts.check(server, loaded.outcomes)
+    return {"pause": _judge_pause(loaded, metrics, moments), "accounts": account}
+
+
+def _judge_pause(
+    loaded: Loaded, metrics: Mapping[str, float], moments: Sequence[tuple[float, float]]
+) -> Measured:
+    held_up, normal, last_s = [], [], 0.0
+    for stopped_s, going_s in moments:
+        # Our clock and the generator's differ by some milliseconds: the edges are left out.
+        before, after = stopped_s - EDGE_S, going_s - EDGE_S
+        own = [each for each in loaded.of("all") if each.sent_s < before and each.end_s > after]
+        last_s = max([last_s, *(each.end_s - going_s for each in own)])
+        held_up += own
+        calm_s = (going_s + NORMAL_S, going_s + RUNNING_S - DEADLINE_S)
+        normal += [each for each in loaded.of("all") if calm_s[0] <= each.due_s < calm_s[1]]
+    expired = sum(each.outcome == "status 504" for each in held_up)
+    answered = sum(each.outcome == OK for each in held_up)
+    share = on_time(normal, DEADLINE_S) / max(1, len(normal))
+    late = metrics["heed_late_responses_total"]
+    return Measured(
+        last_s <= AT_ONCE_S and not late and not answered and share >= 0.95,
+        (
+            Figure(expired, "", "in flight when stopped, answered 504", n=len(held_up)),
+            Figure(answered, "", "answered 200"),
+            Figure(last_s, "s", "the last of them after SIGCONT"),
+            Figure(late, "", "late 200s"),
+            Figure(share, "share", f"on time from {NORMAL_S:g} s after", n=len(normal)),
+        ),
+        noise=loaded.noise,
+        unmeasured=() if held_up else ("nothing was in flight",),
+    )
+
+
+def _files(lab: Lab) -> Measured:
+    """More connections than the process may open files."""
+    server = lab.fake(CURVE, nofile=FILES)
+    with running(server):
+        with ExitStack() as stack:
+            for _ in range(CONNECTIONS):
+                with suppress(OSError):
+                    stack.enter_context(socket.create_connection((HOST, server.port), 1.0))
+            before, began = server.usage(), time.monotonic()
+            time.sleep(lab.seconds(5.0, 1.0))
+            during = server.usage()
+            busy = (during.cpu_s - before.cpu_s) / (time.monotonic() - began)
+        freed = time.monotonic()
+        recovered_s = float("inf")
+        while time.monotonic() - freed < 10.0:
+            if _answers(server):
+                recovered_s = time.monotonic() - freed
+                break
+        alive = server.process is not None and server.process.poll() is None
+    return Measured(
+        alive and busy <= BUSY and recovered_s <= 2.0,
+        (
+            Figure(CONNECTIONS, "connections", f"{FILES} files,"),
+            Figure(during.files, "", "files open meanwhile"),
+            Figure(busy, "share", "of a core used meanwhile"),
+            Figure(recovered_s, "s", "answers again after"),
+        ),
+        "" if alive else "the process ended",
+    )
+
+
+def _answers(server: Server) -> bool:
+    with suppress(OSError):
+        return exchange(server.port, request(b'{"inputs": "again"}'), 1.0).status == 200
+    return False

@@ -1,0 +1,167 @@
+"""From figures to verdicts, and to a page."""
+
+import json
+import math
+from collections import Counter
+
+import pytest
+
+from tests.reliability import accounts
+from tests.reliability.document import to_markdown
+from tests.reliability.measured import (
+    Figure,
+    Measured,
+    all_held,
+    of_rounds,
+    of_slope,
+    quantile,
+    show,
+    skip,
+)
+from tests.reliability.named_tests import judge
+from tests.reliability.promises import MEASUREMENTS, PROMISES
+from tests.reliability.results import failed, judged
+
+
+@pytest.mark.parametrize(
+    ("measured", "verdict"),
+    [
+        (Measured(True), "held"),
+        (Measured(False), "not held"),
+        (Measured(True, noise=("steal",)), "held"),
+        (Measured(False, noise=("steal",)), "invalid"),
+        (Measured(True, unmeasured=("not sent",)), "invalid"),
+        (Measured(False, unmeasured=("not sent",)), "invalid"),
+        (skip("no wrk"), "skipped"),
+    ],
+)
+def test_noise_excuses_a_miss_and_an_idle_generator_proves_nothing(
+    measured: Measured, verdict: str
+) -> None:
+    """What held on a busy machine held; what was never sent did not."""
+    assert measured.verdict == verdict
+
+
+def test_a_promise_with_several_answers_holds_if_each_does() -> None:
+    """What was skipped is said, and decides only when nothing else was measured."""
+    assert all_held([Measured(True), Measured(True)]).verdict == "held"
+    assert all_held([Measured(True), Measured(False)]).verdict == "not held"
+    assert all_held([Measured(True), skip("no wrk")]).verdict == "held"
+    assert all_held([Measured(True), skip("no wrk")]).note == "no wrk"
+    assert all_held([skip("no wrk"), skip("no haproxy")]).skipped == "no wrk; no haproxy"
+    assert all_held([]).verdict == "skipped"
+    noisy = Measured(False, noise=("steal",), unmeasured=("not sent",))
+    assert all_held([Measured(True), noisy]).verdict == "invalid"
+    assert all_held([Measured(False), noisy]).verdict == "not held"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (0.0182, "s", "18.2 ms"),
+        (0.00012, "s", "120 us"),
+        (2.0, "s", "2 s"),
+        (0.0, "s", "0 s"),
+        (-0.0004, "s", "-400 us"),
+        (0.951, "share", "95.1 %"),
+        (1_500_000, "B", "1.5 MB"),
+        (17.25, "B", "17.2 B"),
+        (12_345, "texts/s", "12,345 texts/s"),
+        (3, "", "3"),
+        (math.inf, "s", "endless"),
+        (math.nan, "s", "nothing"),
+    ],
+)
+def test_numbers_are_shown_with_three_digits_and_a_unit(
+    value: float, unit: str, shown: str
+) -> None:
+    """Of a size that people read."""
+    assert show(value, unit) == shown
+
+
+def test_figures_show_their_spread_and_what_they_rest_on() -> None:
+    """Range of rounds, interval of a slope."""
+    assert str(of_rounds([0.1, 0.3, 0.2], "s", "ready after")) == (
+        "ready after 200 ms (range 100 ms to 300 ms, n 3)"
+    )
+    growth = of_slope(10.0, 1.0, 22, "B", "a request")
+    assert (growth.low, growth.high) == pytest.approx((10 - 2.086, 10 + 2.086), abs=0.001)
+    assert quantile([3.0, 1.0, 2.0], 0.99) == 3.0
+    assert math.isnan(quantile([], 0.5))
+
+
+def test_answers_reach_the_rows_that_ask_for_them() -> None:
+    """What was not measured is skipped, what failed is invalid."""
+    answers = {"ladder": {"goodput": Measured(True)}, "bound": failed("bound", OSError("no"))}
+    rows = {promise.key: measured for promise, measured in judged(answers) if promise.measurement}
+    assert rows["goodput"].verdict == "held"
+    assert rows["derived bound"].verdict == "invalid"
+    assert rows["derived bound"].unmeasured == ("bound failed: OSError: no",)
+    assert rows["leak"].verdict == "skipped"
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_a_measurement_that_fails_answers_for_all_of_its_promises(name: str) -> None:
+    """As invalid, so that the others are measured all the same."""
+    answers = failed(name, ValueError())
+    rows = [row for promise, row in judged({name: answers}) if promise.measurement == name]
+    assert answers
+    assert all(row.verdict == "invalid" for row in rows)
+
+
+def test_parameters_of_a_test_are_judged_together() -> None:
+    """One that fails is enough, one that is skipped is not."""
+    found = {"a::x[1]": "passed", "a::x[2]": "failed", "a::xy": "failed", "a::z": "skipped"}
+    assert judge("a::x", found).note == "failed: x[2]"
+    assert judge("a::x", found | {"a::x[2]": "skipped"}).held
+    assert judge("a::z", found).verdict == "skipped"
+    assert judge("a::none", found).verdict == "not held"
+
+
+def test_page_has_a_numbered_row_for_each_promise() -> None:
+    """With every cell, whatever it holds."""
+    late = Measured(False, (Figure(2, "", "late"),), "a | b\nc")
+    answers = {"ladder": {"no late answer": late}}
+    page = to_markdown(judged(answers), "a machine")
+    rows = [line for line in page.splitlines() if line[:3].strip("| ").isdigit()]
+    assert len(rows) == len(PROMISES)
+    assert rows[2].endswith("| late 2; a \\| b c | **not held** |")
+    assert f"{len(PROMISES)} promises: 1 not held, {len(PROMISES) - 1} skipped." in page
+
+
+def test_measured_becomes_json() -> None:
+    """Figures that are not finite too."""
+    text = json.dumps(Measured(True, (Figure(math.inf, "s"),)).to_dict(), allow_nan=False)
+    assert json.loads(text)["figures"][0]["value"] is None
+    assert json.loads(text)["verdict"] == "held"
+
+
+def metrics(received: float, **outcomes: float) -> dict[str, float]:
+    """As a service shows them; the scrape itself is in flight."""
+    named = {f'heed_requests_total{{outcome="{name}"}}': n for name, n in outcomes.items()}
+    gauges = {"heed_queue_depth": 0.0, "heed_in_flight_requests": 1.0}
+    return {"heed_requests_received_total": received, **gauges, **named}
+
+
+@pytest.mark.parametrize(
+    ("seen", "clients", "held"),
+    [
+        (metrics(5, ok=3, shed=2), None, True),
+        (metrics(6, ok=3, shed=2), None, False),
+        (metrics(5, ok=3, shed=2) | {"heed_queue_depth": 1.0}, None, False),
+        (metrics(5, ok=3, shed=2) | {"heed_in_flight_requests": 2.0}, None, False),
+        (metrics(5, ok=3, shed=2), {"ok": 3, "status 503": 2}, True),
+        (metrics(5, ok=3, shed=2), {"ok": 2, "status 503": 3}, False),
+        (metrics(5, ok=3, shed=2), {"ok": 3, "status 503": 1}, False),
+        (metrics(5, ok=3, cancelled=2), {"ok": 3, "timeout": 2}, True),
+        (metrics(5, ok=4, cancelled=1), {"ok": 3, "timeout": 2}, True),
+        (metrics(5, ok=5), {"ok": 2, "timeout": 2, "status 503": 1}, False),
+    ],
+)
+def test_accounts_add_up_or_say_where_they_do_not(
+    seen: dict[str, float], clients: dict[str, int] | None, held: bool
+) -> None:
+    """What a client gave up on may have had any outcome, everything else one."""
+    answer = accounts.compare(seen, None if clients is None else Counter(clients))
+    assert answer.held is held
+    assert bool(answer.note) is not held
