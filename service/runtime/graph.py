@@ -26,6 +26,7 @@ MESSAGES: dict[str, dict[int, str]] = {
 }
 EXTERNAL_DATA, DATA_LOCATION = 13, 14  # of TensorProto
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_HIGHEST_FIELD = 2**29 - 1
 
 
 class GraphError(ValueError):
@@ -65,6 +66,8 @@ def _fields(content: memoryview) -> Iterator[_Field]:
     while position < len(content):
         tag, position = _varint(content, position)
         number, kind = tag >> 3, tag & 7
+        if not 0 < number <= _HIGHEST_FIELD:  # other readers keep 32 bits of it, and see another
+            raise GraphError("is no ONNX graph")
         value = 0
         if kind == _VARINT:
             value, end = _varint(content, position)
@@ -91,5 +94,7 @@ def _varint(content: memoryview, position: int) -> tuple[int, int]:
         position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
+            if shift and not byte:
+                break  # longer than it need be: no writer does that without a reason
             return value, position
     raise GraphError("is no ONNX graph")

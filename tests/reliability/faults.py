@@ -1,8 +1,7 @@
-"""An engine that fails or hangs, a process that is stopped, files that run out."""
+"""An engine that fails or hangs, clients that leave, files that run out."""
 
 import asyncio
 import json
-import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -10,15 +9,13 @@ from contextlib import ExitStack, suppress
 
 import psutil
 
-from loadtest.result import OK
 from loadtest.schedule import arrival_times
 from tests.reliability import accounts
 from tests.reliability.clients import HOST, Client, Reply, classify, exchange, request
 from tests.reliability.engine import Curve
 from tests.reliability.lab import Lab
-from tests.reliability.load import Clock, Loaded, on_time, open_load, workload
 from tests.reliability.machine import watched
-from tests.reliability.measured import Figure, Measured, all_held
+from tests.reliability.measured import Figure, Measured
 from tests.reliability.serve import POISON
 from tests.reliability.server import Server, running
 
@@ -27,27 +24,19 @@ DEADLINE_S = 0.25
 NOT_READY_S = 2.0
 SLACK_S = 1.0  # beyond its deadline, that no request may wait for an engine that hangs
 LEFT_S = 0.5  # of five hundred that leave at once; one alone is noticed within 50 ms
-RUNNING_S = 5.0
-STOPPED_S = 2.0
-NORMAL_S = 2.0
-AT_ONCE_S = 0.25
-EDGE_S = 0.03
 FILES = 64
 CONNECTIONS = 200
 BUSY = 0.2  # of a core, that a service out of files may use while nothing happens
 
 
 def measure(lab: Lab) -> Mapping[str, Measured]:
-    """Failures of the engine, a hang, a pause, and no more files."""
+    """Failures of the engine, a hang, clients that leave, and no more files."""
     psutil.Process().cpu_affinity(sorted(lab.cores.clients))
-    abandoned, pause = _abandoned(lab), _pause(lab)
     return {
         "engine failures": _failures(lab),
-        **abandoned,
+        **_abandoned(lab),
         "hang": _hang(lab),
-        **pause,
         "open files": _files(lab),
-        "accounts": all_held([abandoned["accounts"], pause["accounts"]]),
     }
 
 
@@ -184,60 +173,6 @@ def _await_unready(server: Server) -> float:
             break
         time.sleep(0.01)
     return time.monotonic()
-
-
-def _pause(lab: Lab) -> Mapping[str, Measured]:
-    """SIGSTOP and SIGCONT two seconds later, some times, at 0.7 of the capacity."""
-    times = lab.times(3)
-    server = lab.fake(CURVE, request_timeout_s=DEADLINE_S)
-    moments: list[tuple[float, float]] = []
-
-    def stop(clock: Clock) -> None:
-        for number in range(times):
-            clock.sleep_until(RUNNING_S + number * (RUNNING_S + STOPPED_S))
-            server.signal(signal.SIGSTOP)
-            stopped_s = clock.now_s()
-            clock.sleep_until((number + 1) * (RUNNING_S + STOPPED_S))
-            server.signal(signal.SIGCONT)
-            moments.append((stopped_s, clock.now_s()))
-
-    length_s = times * (RUNNING_S + STOPPED_S) + RUNNING_S
-    load = workload({"all": (0.7 * CURVE.capacity_rps, length_s)}, warm_up_s=0.0)
-    with running(server):
-        loaded = open_load(server, load, lab.folder / "pause.csv", lab.cores.clients, (stop,))
-        metrics = accounts.settled(server)
-        account = accounts.check(server, loaded.outcomes)
-    return {"pause": _judge_pause(loaded, metrics, moments), "accounts": account}
-
-
-def _judge_pause(
-    loaded: Loaded, metrics: Mapping[str, float], moments: Sequence[tuple[float, float]]
-) -> Measured:
-    held_up, normal, last_s = [], [], 0.0
-    for stopped_s, going_s in moments:
-        # Our clock and the generator's differ by some milliseconds: the edges are left out.
-        before, after = stopped_s - EDGE_S, going_s - EDGE_S
-        own = [each for each in loaded.of("all") if each.sent_s < before and each.end_s > after]
-        last_s = max([last_s, *(each.end_s - going_s for each in own)])
-        held_up += own
-        calm_s = (going_s + NORMAL_S, going_s + RUNNING_S - DEADLINE_S)
-        normal += [each for each in loaded.of("all") if calm_s[0] <= each.due_s < calm_s[1]]
-    expired = sum(each.outcome == "status 504" for each in held_up)
-    answered = sum(each.outcome == OK for each in held_up)
-    share = on_time(normal, DEADLINE_S) / max(1, len(normal))
-    late = metrics["heed_late_responses_total"]
-    return Measured(
-        last_s <= AT_ONCE_S and not late and not answered and share >= 0.95,
-        (
-            Figure(expired, "", "in flight when stopped, answered 504", n=len(held_up)),
-            Figure(answered, "", "answered 200"),
-            Figure(last_s, "s", "the last of them after SIGCONT"),
-            Figure(late, "", "late 200s"),
-            Figure(share, "share", f"on time from {NORMAL_S:g} s after", n=len(normal)),
-        ),
-        noise=loaded.noise,
-        unmeasured=() if held_up else ("nothing was in flight",),
-    )
 
 
 def _files(lab: Lab) -> Measured:

@@ -118,3 +118,37 @@ def test_any_bytes_are_accepted_or_refused(content):
     """Never another error, and never without an end."""
     with contextlib.suppress(GraphError):
         check_self_contained(content)
+
+
+def varint(number: int, extra: bytes = b"") -> bytes:
+    """On the wire; with `extra` it goes on behind its last byte."""
+    parts = []
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*parts, number | 0x80 if extra else number]) + extra
+
+
+@pytest.mark.parametrize("place", ["model", "graph", "tensor"])
+@pytest.mark.parametrize(
+    "tag",
+    [lambda tag: varint(tag | 1 << 32), lambda tag: varint(tag, b"\x00")],
+    ids=["more than 32 bits", "longer than need be"],
+)
+def test_tag_that_other_readers_see_as_another_field_is_refused(place, tag):
+    """ONNX Runtime keeps 32 bits of it, and would read a tensor that was not looked at."""
+
+    def field(number: int, content: bytes, where: str) -> bytes:
+        plain = number << 3 | 2
+        return (tag(plain) if where == place else varint(plain)) + varint(len(content)) + content
+
+    tensor = field(13, b"", "tensor")
+    with pytest.raises(GraphError):
+        check_self_contained(field(7, field(5, tensor, "graph"), "model"))
+
+
+@pytest.mark.parametrize("content", [b"\x02\x00", b"\x00\x00"], ids=["bytes", "number"])
+def test_field_number_zero_is_refused(content):
+    """There is none; what a reader makes of it is its own affair."""
+    with pytest.raises(GraphError):
+        check_self_contained(content)
