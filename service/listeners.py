@@ -12,6 +12,9 @@ class ListenError(HeedError):
 def bind(host: str, port: int) -> socket.socket:
     """A bound socket, not listening yet: a port in use is found before the model is loaded.
 
+    One that somebody else has bound in the same way, and does not listen on yet, is only found by
+    `listen`.
+
     Raises:
         ListenError: the address is not there, or taken.
     """
@@ -29,6 +32,18 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         raise ListenError(f"cannot listen on {host}:{port}: {error.strerror}") from None
     return listener
+
+
+def listen(listener: socket.socket, backlog: int) -> None:
+    """Let clients connect.
+
+    Raises:
+        ListenError: another process, bound to the same address, was first.
+    """
+    try:
+        listener.listen(backlog)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {url_of(listener)}: {error.strerror}") from None
 
 
 def url_of(listener: socket.socket) -> str:

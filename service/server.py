@@ -32,7 +32,7 @@ from service.http.keys import warn_if_open
 from service.http.meter import ProtocolLimits
 from service.http.protocol import guarded_protocol
 from service.http.refusals import Refusal
-from service.listeners import bind, url_of
+from service.listeners import bind, listen, url_of
 from service.loader import EngineLike, LoadedModel
 from service.logs import ForwardHandler, make_logger
 from service.metrics import Metrics
@@ -120,7 +120,7 @@ async def _serve(
         gc.collect()
         gc.freeze()
         for listener in listeners:
-            listener.listen(public.config.backlog)
+            listen(listener, public.config.backlog)
         tasks = []  # referenced, or they could be collected
         app.state.on_stall = lambda: tasks.append(loop.create_task(_exit_stalled(public)))
         signals.follow(app)

@@ -217,6 +217,8 @@ class Settings(BaseSettings):
                 f"shutdown_grace_s ({self.shutdown_grace_s:g}) is below request_timeout_s "
                 f"({self.request_timeout_s:g}): accepted requests would be cut off"
             )
+        if self.port and self.port == self.admin_port and self.host == self.admin_host:
+            raise ValueError(f"port and admin_port are both {self.port}: one address serves one")
         return self
 
 

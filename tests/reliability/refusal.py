@@ -8,7 +8,7 @@ from tests.reliability import accounts
 from tests.reliability.clients import Client, classify, exchange, request
 from tests.reliability.engine import Curve
 from tests.reliability.lab import Lab
-from tests.reliability.load import Clock, open_load, workload
+from tests.reliability.load import Clock, Loaded, open_load, workload
 from tests.reliability.measured import Figure, Measured, of_rounds
 from tests.reliability.server import Server, running
 
@@ -58,17 +58,8 @@ def measure(lab: Lab) -> Mapping[str, Measured]:
             server.tell("unblock")
             runner.run(_finish(waiting))
         account = accounts.check(server)
-    counts = [sum(each.outcome == "status 503" for each in loaded.of(name)) for name in stages]
-    spent_s = [b - a for a, b in zip(watch.cpu_s, watch.cpu_s[1:], strict=False)]
-    each_s = [cpu_s / max(1, count) for cpu_s, count in zip(spent_s, counts, strict=True)]
-    cost = of_rounds(each_s, "s", "server CPU each")
     return {
-        "refusal cost": Measured(
-            cost.value <= CPU_S,
-            (cost, Figure(sum(counts) / len(counts) / length_s, "refusals/s")),
-            noise=loaded.noise,
-            unmeasured=loaded.unmeasured(*stages),
-        ),
+        "refusal cost": _cost(loaded, watch, list(stages), length_s),
         "refusal before body": early,
         "queue gauge": Measured(
             metrics["heed_queue_depth"] == metrics["heed_queue_limit"] == QUEUE,
@@ -79,6 +70,19 @@ def measure(lab: Lab) -> Mapping[str, Measured]:
         ),
         "accounts": account,
     }
+
+
+def _cost(loaded: Loaded, watch: _Rounds, stages: list[str], length_s: float) -> Measured:
+    counts = [sum(each.outcome == "status 503" for each in loaded.of(name)) for name in stages]
+    spent_s = [b - a for a, b in zip(watch.cpu_s, watch.cpu_s[1:], strict=False)]
+    each_s = [cpu_s / max(1, count) for cpu_s, count in zip(spent_s, counts, strict=True)]
+    cost = of_rounds(each_s, "s", "server CPU each")
+    return Measured(
+        cost.value <= CPU_S,
+        (cost, Figure(sum(counts) / len(counts) / length_s, "refusals/s")),
+        noise=loaded.noise,
+        unmeasured=loaded.unmeasured(*stages),
+    )
 
 
 async def _fill(port: int) -> list[asyncio.Task[object]]:

@@ -34,6 +34,7 @@ def test_environment_sets_and_arguments_win(monkeypatch, tmp_path):
         ({"max_queue_size": 10}, "max_queue_size (10) is below max_texts_per_request (64)"),
         ({"max_body_bytes": 10}, "max_body_bytes (10) is below max_text_chars (20000)"),
         ({"shutdown_grace_s": 1}, "shutdown_grace_s (1) is below request_timeout_s (10)"),
+        ({"admin_port": 8000}, "port and admin_port are both 8000"),
         ({"trusted_proxies": "10.0.0.0/8, proxy"}, "HEED_TRUSTED_PROXIES: expected addresses or"),
         ({"trusted_proxies": "10.0.0.1/8"}, "10.0.0.1/8 has host bits set"),
         ({"trusted_proxies": "*"}, "HEED_TRUSTED_PROXIES: expected addresses or networks"),
