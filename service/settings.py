@@ -3,12 +3,17 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+
+
+def _number(value: object) -> object:
+    """The environment has text where a Literal of numbers wants numbers."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class Settings(BaseSettings):
@@ -66,7 +71,7 @@ class Settings(BaseSettings):
         description="Share of the batches that requests of priority interactive get while both "
         "priorities wait.",
     )
-    shed_status: Literal[503, 429] = Field(
+    shed_status: Annotated[Literal[503, 429], BeforeValidator(_number)] = Field(
         default=503, description="Status of a request that is refused because of load."
     )
     engine_stall_s: float = Field(

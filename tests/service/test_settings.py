@@ -68,3 +68,19 @@ def test_lists_are_written_with_commas():
         "http://[::1]:8080",
     )
     assert Settings(model="artifact", cors_origins=" ,").origins == ()
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields.keys() - {"model"}))
+def test_every_default_can_be_set_by_its_variable(monkeypatch, tmp_path, name):
+    """As text, which is all that an environment has."""
+    default = Settings.model_fields[name].default
+    if default is None:
+        return
+    monkeypatch.setenv(f"HEED_{name.upper()}", str(default))
+    assert getattr(Settings(model=tmp_path), name) == default
+
+
+def test_status_of_refusals_is_set_by_its_variable(monkeypatch, tmp_path):
+    """One of two numbers."""
+    monkeypatch.setenv("HEED_SHED_STATUS", "429")
+    assert Settings(model=tmp_path).shed_status == 429
