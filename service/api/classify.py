@@ -2,6 +2,7 @@
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
 
 from service.api.body import check_limits, check_media_type, parse
 from service.api.schemas import ClassifyRequest, ClassifyResponse, problem_responses
@@ -9,6 +10,7 @@ from service.classifier import Classification
 from service.dependencies import ContextDep
 from service.errors import (
     BodyTooLargeError,
+    ClientDisconnectedError,
     ClosedError,
     DeadlineExceededError,
     EngineStalledError,
@@ -81,7 +83,7 @@ _PARAMETERS = [
 async def classify(request: Request, context: ContextDep) -> Response:
     """The best label of each text, with the probabilities of all, and on demand of its words."""
     check_media_type(request.scope["headers"])
-    body = parse(await request.body())
+    body = parse(await _read(request))
     texts = body.texts
     context.record.texts = len(texts)
     check_limits(body, context.settings)
@@ -101,6 +103,14 @@ async def classify(request: Request, context: ContextDep) -> Response:
         "results": [_to_wire(result) for result in results],
     }
     return Response(orjson.dumps(answer), media_type="application/json")
+
+
+async def _read(request: Request) -> bytes:
+    """The whole body; leaving in the middle of it is the client's doing, not an error of ours."""
+    try:
+        return await request.body()
+    except ClientDisconnect:
+        raise ClientDisconnectedError("the client left before the end of the body") from None
 
 
 def _to_wire(result: Classification) -> dict[str, object]:

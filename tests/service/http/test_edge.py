@@ -154,11 +154,20 @@ async def test_client_that_leaves_is_not_computed(serve, fake_engine):
     assert 'heed_requests_total{outcome="cancelled"} 1.0' in metrics
 
 
-async def call_and_leave(app, gone: asyncio.Event) -> None:
-    """One ASGI call whose client disconnects after sending the body."""
+async def test_client_that_leaves_in_the_middle_of_its_body_is_no_error_of_ours(serve, capfd):
+    """Counted as cancelled, without the frames of a failure in the log."""
+    async with serve() as client:
+        await call_and_leave(client.app, asyncio.Event(), more_body=True)
+        metrics = (await client.get("/metrics")).text
+    assert 'heed_requests_total{outcome="cancelled"} 1.0' in metrics
+    assert '"failure"' not in capfd.readouterr().err
+
+
+async def call_and_leave(app, gone: asyncio.Event, more_body: bool = False) -> None:
+    """One ASGI call whose client disconnects after sending the body, or a part of it."""
     body = json.dumps({"inputs": "second"}).encode()
     messages = [
-        {"type": "http.request", "body": body, "more_body": False},
+        {"type": "http.request", "body": body, "more_body": more_body},
         {"type": "http.disconnect"},
     ]
 
