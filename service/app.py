@@ -1,10 +1,11 @@
 """The application: wiring only, nothing happens at import."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from structlog.typing import FilteringBoundLogger
 
 from service.api import classify, health, models, openapi
 from service.batcher import Batcher, Hooks
@@ -105,6 +106,18 @@ def create_app(settings: Settings, engine: EngineLike | None = None) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     problems.install(app, settings.shed_status)
+    _add_middleware(app, settings, logger, check)
+    openapi.install(app, settings)
+    return app
+
+
+def _add_middleware(
+    app: FastAPI,
+    settings: Settings,
+    logger: FilteringBoundLogger,
+    check: Callable[[Ticket], None],
+) -> None:
+    """What a request passes before its endpoint. Added last is outermost."""
     paths = frozenset(getattr(route, "path", "") for router in _ROUTERS for route in router.routes)
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
@@ -112,16 +125,14 @@ def create_app(settings: Settings, engine: EngineLike | None = None) -> FastAPI:
     auth.install(app, settings, logger)
     app.add_middleware(
         Observe,
-        metrics=metrics,
+        metrics=app.state.metrics,
         logger=logger,
         routes=Routes(known=paths | _DOCS, counted=_COUNTED),
         shed_status=settings.shed_status,
     )
-    # Around all others, so that a page can also read why it was refused. Added last is outermost.
+    # Around all others, so that a page can also read why it was refused.
     allow_origins(app, settings.origins)
     app.add_middleware(SecurityHeaders)
-    openapi.install(app, settings)
-    return app
 
 
 def limits_of(settings: Settings, workers: int) -> Limits:
