@@ -4,8 +4,8 @@ from fastapi import FastAPI
 
 from service.api import admin, health, openapi
 from service.http import auth, problems
-from service.http.headers import SecurityHeaders
-from service.http.limits import BodyLimit
+from service.http.headers import HeadAsGet, SecurityHeaders
+from service.http.limits import BodyLimit, PrintablePath
 from service.http.observe import Observe, Routes
 from service.logs import make_logger
 from service.metrics import heed_version
@@ -38,7 +38,11 @@ def create_admin_app(app: FastAPI) -> FastAPI:
         admin_app.include_router(router)
     problems.install(admin_app, settings.shed_status)
     paths = frozenset(getattr(route, "path", "") for router in _ROUTERS for route in router.routes)
-    admin_app.add_middleware(BodyLimit, max_body_bytes=_MAX_BODY_BYTES)
+    admin_app.add_middleware(HeadAsGet)
+    admin_app.add_middleware(
+        BodyLimit, max_body_bytes=_MAX_BODY_BYTES, max_inflight_body_bytes=_MAX_BODY_BYTES
+    )
+    admin_app.add_middleware(PrintablePath)
     auth.install(admin_app, settings, logger, scopes={"/": "admin"})
     admin_app.add_middleware(
         Observe, metrics=app.state.metrics, logger=logger, routes=Routes(paths, frozenset())

@@ -1,5 +1,6 @@
 """The application: wiring only, nothing happens at import."""
 
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -14,9 +15,10 @@ from service.encoder import Encoder
 from service.http import auth, problems
 from service.http.admission import Admission
 from service.http.headers import HeadAsGet, SecurityHeaders, allow_origins
-from service.http.limits import BodyLimit
+from service.http.limits import BodyLimit, PrintablePath
 from service.http.observe import Observe, Routes
 from service.items import Limits, Ticket
+from service.lines import Lines
 from service.loader import EngineLike, LoadedModel, ModelStore
 from service.logs import make_logger
 from service.metrics import Metrics, heed_version
@@ -26,6 +28,7 @@ from service.settings import Settings
 
 _ROUTERS = (classify.router, models.router, health.router)
 _DOCS = frozenset({"/docs", "/openapi.json"})
+_LOG_S = 0.5  # at the end, for log lines that wait for their reader
 _COUNTED = frozenset({"/v1/classify"})  # what needs the engine: the metrics are about these
 
 
@@ -40,7 +43,9 @@ def create_app(settings: Settings, engine: EngineLike | None = None) -> FastAPI:
     """
     metrics = Metrics(CollectorRegistry())
     encoder = Encoder()
-    logger = make_logger(settings.log_level)
+    lines = Lines(sys.stderr)
+    lines.on_dropped = metrics.dropped_lines.inc
+    logger = make_logger(settings.log_level, lines)
 
     def on_stall() -> None:
         app.state.ready = False
@@ -86,6 +91,7 @@ def create_app(settings: Settings, engine: EngineLike | None = None) -> FastAPI:
             app.state.ready = False
             await registry.close(settings.shutdown_grace_s)
             encoder.close()
+            lines.close(_LOG_S)
 
     app = FastAPI(
         title="Heed",
@@ -120,7 +126,12 @@ def _add_middleware(
     """What a request passes before its endpoint. Added last is outermost."""
     paths = frozenset(getattr(route, "path", "") for router in _ROUTERS for route in router.routes)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        BodyLimit,
+        max_body_bytes=settings.max_body_bytes,
+        max_inflight_body_bytes=settings.max_inflight_body_bytes,
+    )
+    app.add_middleware(PrintablePath)
     app.add_middleware(Admission, paths=_COUNTED, timeout_s=settings.request_timeout_s, check=check)
     auth.install(app, settings, logger)
     app.add_middleware(

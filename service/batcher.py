@@ -321,7 +321,8 @@ class Batcher:
         for item, outcome in settled:
             item.payload.request.deliver(item.payload.position, outcome)
         if record.whole:
-            self._service_time.observe(record.padded_tokens, record.engine_s)
+            with self._changed:  # what the workers predict with
+                self._service_time.observe(record.padded_tokens, record.engine_s)
         self._hooks.on_batch(record)
 
     def _expire(self) -> None:

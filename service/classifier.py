@@ -1,30 +1,37 @@
 """What a request asks for: texts to ids, to probabilities, to answers. Knows no HTTP."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from service.batcher import Batcher
-from service.encoder import INLINE_CHARS, Encoder
+from service.encoder import Encoder
 from service.errors import DeadlineExceededError
 from service.isolation import Output
 from service.items import Ticket
 from service.loader import LoadedModel
-from service.runtime.explain import WordWeight, explain
+from service.runtime.explain import explain
 from service.runtime.postprocess import ranked
 from service.runtime.tokenizer import Encoding
 
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The answer for one text; `words` only if asked for. `tokens` counts before truncation."""
+    """The answer for one text; `tokens` counts before truncation.
+
+    `words`, only if asked for, is the JSON of a list of `WordWeight`: written where they are found,
+    as thousands of objects would keep the event loop and the garbage collector busy.
+    """
 
     label: str
     score: float
     scores: list[tuple[str, float]]
     tokens: int
     truncated: bool
-    words: list[WordWeight] | None
+    words: bytes | None
 
 
 class Classifier:
@@ -49,6 +56,8 @@ class Classifier:
         self._batcher = batcher
         self._encoder = encoder
         self._on_encoded = on_encoded
+        self._requests = 0
+        self._left = asyncio.Event()
 
     @property
     def queue_depth(self) -> int:
@@ -63,6 +72,12 @@ class Classifier:
     def check(self, ticket: Ticket) -> None:
         """Refuse a request of which nothing but its headers is known; as `Scheduler.check`."""
         self._batcher.check(ticket)
+
+    async def idle(self) -> None:
+        """Return as soon as no request is in it."""
+        while self._requests:
+            self._left.clear()
+            await self._left.wait()
 
     async def close(self, timeout_s: float) -> None:
         """Compute what was accepted, for `timeout_s` seconds at most, then stop."""
@@ -86,6 +101,16 @@ class Classifier:
         Raises:
             HeedError, EngineError: as `Encoder.encode` and `Batcher.submit`.
         """
+        self._requests += 1
+        try:
+            return await self._classify(texts, ticket, top_k, with_words)
+        finally:
+            self._requests -= 1
+            self._left.set()
+
+    async def _classify(
+        self, texts: Sequence[str], ticket: Ticket, top_k: int | None, with_words: bool
+    ) -> list[Classification]:
         started = time.monotonic()
         encodings = await self._encoder.encode(self.model.tokenizer, texts, ticket.deadline)
         truncated = sum(encoding.truncated for encoding in encodings)
@@ -93,17 +118,14 @@ class Classifier:
         rows = [encoding.input_ids for encoding in encodings]
         outputs = await self._batcher.submit(rows, ticket)
 
-        def answers() -> list[Classification]:
-            return [
-                self._answer(text, encoding, output, top_k, with_words)
-                for text, encoding, output in zip(texts, encodings, outputs, strict=True)
-            ]
-
-        num_chars = sum(map(len, texts)) if with_words else 0
-        if num_chars > INLINE_CHARS:
-            results = await self._encoder.beside(answers, num_chars)
+        answers = (
+            self._answer(text, encoding, output, top_k, with_words)
+            for text, encoding, output in zip(texts, encodings, outputs, strict=True)
+        )
+        if with_words:
+            results = await self._encoder.explain(answers, texts, ticket.deadline)
         else:
-            results = answers()
+            results = list(answers)
         if time.monotonic() > ticket.deadline:  # no late answer, also if the loop was busy
             raise DeadlineExceededError("the request was not answered in its time")
         return results
@@ -115,5 +137,5 @@ class Classifier:
         words = None
         if with_words:
             weights = output.attention[: len(encoding.input_ids)].tolist()
-            words = explain(text, self.model.tokenizer.spans(text), weights)
+            words = orjson.dumps(explain(text, self.model.tokenizer.spans(text), weights))
         return Classification(*scores[0], scores, encoding.num_tokens, encoding.truncated, words)

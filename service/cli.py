@@ -1,15 +1,13 @@
 """`heed serve`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from pydantic import ValidationError
 
-from service.listeners import ListenError, bind
-from service.runtime.errors import HeedError
-from service.settings import Settings, explain_invalid
+from service.signals import Signals
 
 
 def serve(
@@ -30,21 +28,45 @@ def serve(
 
     Example: heed serve --model artifacts/support --port 8000
     """
-    given: dict[str, Any] = {"model": model, "host": host, "port": port}
+    signals = Signals()  # before anything that takes long: from now on none of them is a surprise
+    _open_standard_streams()
+    given = {"model": model, "host": host, "port": port}
+    raise SystemExit(_serve({k: value for k, value in given.items() if value is not None}, signals))
+
+
+def _serve(given: dict[str, Any], signals: Signals) -> int:
+    from pydantic import ValidationError
+
+    from service.listeners import ListenError, bind
+    from service.runtime.errors import HeedError
+    from service.settings import Settings, explain_invalid
+
     try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        settings = Settings(**given)
     except ValidationError as error:
         _fail(explain_invalid(error), 2)
     try:
         with bind(settings.host, settings.port) as listener:
             from service.server import run
 
-            code = run(settings, listener)
+            return run(settings, listener, signals=signals)
     except ListenError as error:
         _fail(str(error), 1)
     except HeedError as error:
         _fail(str(error), 2)
-    raise SystemExit(code)
+
+
+def _open_standard_streams() -> None:
+    """What was closed before the start leads nowhere: else the next socket would take its number.
+
+    Lines that libraries write to stderr, say, would then reach a client.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def _fail(reason: str, code: int) -> NoReturn:

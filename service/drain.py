@@ -71,13 +71,16 @@ class DrainingServer(uvicorn.Server):
             connection.transport.close()
 
     async def _stop_listening(self, sockets: list[socket.socket]) -> None:
-        """Close the sockets, and serve the connections that the kernel has accepted already."""
+        """Close the sockets, and serve the connections that the kernel has accepted already.
+
+        One that comes in the microseconds in between is reset; nothing short of a drain delay helps
+        it.
+        """
         loop = asyncio.get_running_loop()
-        copies = [listener.dup() for listener in sockets]  # without, closing would reset them
+        # All of them before the first is answered, or clients that connect anew would keep it busy.
+        accepted = [connection for listener in sockets for connection in _accept_all(listener)]
         for server in self.servers:
             server.close()
-        # All of them before the first is answered, or clients that connect anew would keep it busy.
-        accepted = [connection for copy in copies for connection in _accept_all(copy)]
         for connection in accepted:
             await loop.connect_accepted_socket(self._make_protocol, connection)
 
@@ -110,13 +113,10 @@ class DrainingServer(uvicorn.Server):
 
 
 def _accept_all(listener: socket.socket) -> list[socket.socket]:
-    """The connections in the queue of `listener`, which is closed right after the last one.
-
-    One that comes in the microseconds in between is reset; nothing short of a drain delay helps it.
-    """
+    """The connections in the queue of `listener`; fewer if there are no descriptors left."""
     accepted = []
     listener.setblocking(False)
-    with listener, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
         while True:
             accepted.append(listener.accept()[0])
     return accepted

@@ -7,8 +7,6 @@ from typing import Generic, NamedTuple, TypeVar
 
 PayloadT = TypeVar("PayloadT")
 
-MAX_PADDING_TOKENS = 64  # starting a run costs about as much as computing this many tokens
-
 
 class Priority(IntEnum):
     """Who goes first; the value is the index of the lane."""
@@ -79,7 +77,7 @@ class Room(NamedTuple):
 
     max_batch_tokens: int
     max_batch_size: int
-    max_padding_tokens: int = MAX_PADDING_TOKENS
+    max_padding_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +101,3 @@ class Limits:
     interactive_share: float = 0.9
     workers: int = 1
     stall_s: float = 60.0
-
-    @property
-    def room(self) -> Room:
-        """Of one batch."""
-        return Room(self.max_batch_tokens, self.max_batch_size)

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Protocol
 
 import onnxruntime
+import orjson
 
+from service.isolation import compute
 from service.runtime.artifact import (
+    Artifact,
     ArtifactError,
     Manifest,
     check_name,
@@ -17,9 +20,12 @@ from service.runtime.artifact import (
     read_manifest,
 )
 from service.runtime.cpu import cpu_quota, lower_priority
-from service.runtime.engine import PROVIDERS, Engine, EngineOutput
-from service.runtime.tokenizer import Int64Array, Tokenizer
+from service.runtime.engine import PROVIDERS, Engine, EngineError, EngineOutput
+from service.runtime.postprocess import ranked
+from service.runtime.tokenizer import Int64Array, Tokenizer, pad
 from service.settings import Settings
+
+_TRIAL = "Where is my card? 我的卡在哪里"
 
 
 class EngineLike(Protocol):
@@ -92,42 +98,72 @@ def load_model(
 
     Args:
         settings: where it is, and how it runs.
-        engine: used in place of one that is started.
+        engine: used in place of one that is started and tried.
         folder: the artifact, if it is not the highest version of the settings' model.
-        beside_traffic: whether to take only what other threads leave of the processors, from now on
-            for as long as this thread lives.
+        beside_traffic: whether this thread, for good, takes what others leave of the processors.
 
     Raises:
         ArtifactError: the folder is not a sound artifact, or is named after another version.
-        EngineError: the execution provider is not there, or the model did not start on it.
+        EngineError: the execution provider is not there, or the model cannot start or answer.
     """
-    quota = cpu_quota()
-    workers = settings.engine_workers or quota
-    threads = settings.intra_op_num_threads or max(1, quota // workers)
+    workers, threads = _share_cores(settings)
     if beside_traffic and _starts_no_threads(settings.execution_provider, threads):
         lower_priority()
+    artifact, tokenizer = _read(settings, folder)
+    started = engine or Engine(artifact, settings.execution_provider, threads)
+    if beside_traffic:
+        lower_priority()
+    if not settings.engine_workers and started.execution_provider != "cpu":
+        workers = 1  # a GPU computes one batch at a time
+    model = LoadedModel(
+        manifest=artifact.manifest,
+        manifest_sha256=artifact.manifest_sha256,
+        tokenizer=tokenizer,
+        engine=started,
+        engine_workers=workers,
+        intra_op_num_threads=threads,
+        warm_up=started.warm_up(settings.max_batch_size, settings.max_batch_tokens),
+    )
+    if engine is None:
+        _try_out(model)
+    return model
+
+
+def _share_cores(settings: Settings) -> tuple[int, int]:
+    """Workers, and threads of each: all CPUs are used and none twice, unless settings say so."""
+    quota = cpu_quota()
+    workers = settings.engine_workers or quota
+    return workers, settings.intra_op_num_threads or max(1, quota // workers)
+
+
+def _read(settings: Settings, folder: Path | None) -> tuple[Artifact, Tokenizer]:
     artifact = read_artifact(folder or find_artifact(settings.model))
     version = artifact.manifest.version
     if artifact.path != settings.model and artifact.path.name != version:
         raise ArtifactError(
             f"{artifact.path}: holds version {version}; expected a folder named {version}"
         )
-    if engine is None:
-        engine = Engine(artifact, settings.execution_provider, threads)
-    if beside_traffic:
-        lower_priority()
-    if not settings.engine_workers and engine.execution_provider != "cpu":
-        workers = 1  # a GPU computes one batch at a time
-    warm_up = engine.warm_up(settings.max_batch_size, settings.max_batch_tokens)
-    return LoadedModel(
-        manifest=artifact.manifest,
-        manifest_sha256=artifact.manifest_sha256,
-        tokenizer=Tokenizer(artifact.tokenizer, artifact.manifest.max_length),
-        engine=engine,
-        engine_workers=workers,
-        intra_op_num_threads=threads,
-        warm_up=warm_up,
-    )
+    return artifact, Tokenizer(artifact.tokenizer, artifact.manifest.max_length)
+
+
+def _try_out(model: LoadedModel) -> None:
+    """Answer a text as a request is answered: what fails each of them is found before there is one.
+
+    Beside it goes the highest id of the tokenizer, since the graph may know fewer.
+
+    Raises:
+        EngineError: the model fails on it.
+    """
+    labels, highest = model.manifest.labels, model.tokenizer.vocab_size - 1
+    rows = {
+        "a trial text": model.tokenizer.encode(_TRIAL).input_ids,
+        f"id {highest}, the highest of its tokenizer": [highest],
+    }
+    outcomes, _ = compute(model.engine, len(labels), *pad(list(rows.values())))
+    for what, outcome in zip(rows, outcomes, strict=True):
+        if isinstance(outcome, EngineError):
+            raise EngineError(f"the model fails on {what}: {outcome}")
+        orjson.dumps(ranked(outcome.probabilities, labels))
 
 
 def _starts_no_threads(execution_provider: str, threads: int) -> bool:

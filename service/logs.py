@@ -1,28 +1,26 @@
 """Structured logs on stderr: JSON lines, or colours on a terminal. Never the text of a request."""
 
-import contextlib
 import logging
 import math
 import random
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, BinaryIO, TextIO, cast
+from typing import cast
 
 import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from service.items import Priority, Ticket
+from service.items import Ticket
+from service.lines import Lines
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 RECORD_KEY = "heed.record"  # where a `RequestRecord` stands in the ASGI scope
-
-
-_NO_TICKET = Ticket(Priority.INTERACTIVE, math.inf)
 
 
 @dataclass(slots=True)
@@ -31,11 +29,17 @@ class RequestRecord:
 
     request_id: str
     outcome: str = "ok"
-    ticket: Ticket = _NO_TICKET
+    ticket: Ticket | None = None  # of a request for the engine
     texts: int = 0
     tokens: int = 0
     caller: dict[str, str] = field(default_factory=dict)  # id and client of the API key, if any
+    fields: Sequence[tuple[bytes, bytes]] = ()  # of every answer to that key
     frames: list[str] = field(default_factory=list)  # of the failure, if it is our own
+
+    @property
+    def deadline(self) -> float:
+        """Until when an answer is of use."""
+        return self.ticket.deadline if self.ticket is not None else math.inf
 
 
 def request_id(given: bytes | None) -> str:
@@ -46,40 +50,28 @@ def request_id(given: bytes | None) -> str:
     return f"{random.getrandbits(128):032x}"
 
 
-def make_logger(level: str) -> FilteringBoundLogger:
-    """A logger of its own: nothing global is configured, so two apps may live in one process."""
-    head: list[Processor] = [
+def make_logger(level: str, lines: Lines | None = None) -> FilteringBoundLogger:
+    """A logger of its own: nothing global is configured, so two apps may live in one process.
+
+    Args:
+        level: below it nothing is written.
+        lines: where to; stderr if None.
+    """
+    if lines is None:
+        lines = Lines(sys.stderr)
+    processors: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.dev.ConsoleRenderer()
+        if sys.stderr.isatty()
+        else structlog.processors.JSONRenderer(serializer=orjson.dumps),
     ]
     threshold = logging.getLevelNamesMapping()[level.upper()]
     wrapper = structlog.make_filtering_bound_logger(threshold)
-    if sys.stderr.isatty():
-        processors: list[Processor] = [*head, structlog.dev.ConsoleRenderer()]
-        print_logger = structlog.PrintLogger(cast("TextIO", _Lossy(sys.stderr)))
-        logger = structlog.wrap_logger(print_logger, processors, wrapper)
-    else:
-        processors = [*head, structlog.processors.JSONRenderer(serializer=orjson.dumps)]
-        # Not buffered: what a full disk refused would be tried again, and fail, at exit.
-        raw = getattr(sys.stderr.buffer, "raw", sys.stderr.buffer)
-        bytes_logger = structlog.BytesLogger(cast("BinaryIO", _Lossy(raw)))
-        logger = structlog.wrap_logger(bytes_logger, processors, wrapper)
-    return cast("FilteringBoundLogger", logger.bind())
-
-
-class _Lossy:
-    """A stream that loses what cannot be written: a full disk must not fail a request."""
-
-    def __init__(self, stream: IO[Any]) -> None:
-        self._stream = stream
-
-    def write(self, line: str | bytes) -> None:
-        with contextlib.suppress(OSError):
-            self._stream.write(line)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError):
-            self._stream.flush()
+    bound = structlog.wrap_logger(lines, processors, wrapper).bind()
+    logger = cast("FilteringBoundLogger", bound)
+    lines.on_recovered = lambda count: logger.warning("log_lines_dropped", lines=count)
+    return logger
 
 
 def frames(error: BaseException) -> list[str]:

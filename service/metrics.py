@@ -33,7 +33,7 @@ OUTCOMES = (
     "engine_error",
     "internal_error",
 )
-CHANGES = ("activated", "unchanged", "refused", "failed")
+CHANGES = ("activated", "unchanged", "refused", "cancelled", "failed")
 
 
 def heed_version() -> str:
@@ -122,6 +122,11 @@ class Metrics:
         )
         self._truncated = Counter(
             "heed_truncated_texts_total", "Texts that were cut.", registry=registry
+        )
+        self.dropped_lines = Counter(
+            "heed_log_lines_dropped_total",
+            "Log lines that nobody read in time, or that could not be written.",
+            registry=registry,
         )
         loads = Counter(
             "heed_model_loads_total",

@@ -19,6 +19,7 @@ from service.errors import (
 from service.loader import LoadedModel
 from service.runtime.artifact import ArtifactError, version_key
 from service.runtime.engine import EngineError
+from service.runtime.errors import HeedError
 
 
 class Store(Protocol):
@@ -34,8 +35,9 @@ class Store(Protocol):
 class Change(NamedTuple):
     """An attempt to change the version that answers, and what became of it.
 
-    `outcome` is `activated`, `unchanged` (it answers already), `refused` (it is not fit to) or
-    `failed` (an error of our own). The labels are those that only one of both versions has.
+    `outcome` is `activated`, `unchanged` (it answers already), `refused` (it is not fit to),
+    `cancelled` (the service was shut down meanwhile) or `failed` (an error of our own). The labels
+    are those that only one of both versions has.
     """
 
     action: str
@@ -48,7 +50,10 @@ class Change(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """How long versions stay: `max_loaded` in memory; one that goes keeps `drain_s` to finish."""
+    """How long versions stay: `max_loaded` in memory; one that goes keeps `drain_s` to finish.
+
+    While one does, no other is loaded: never more than one above `max_loaded` is in memory.
+    """
 
     max_loaded: int = 2
     drain_s: float = 0.0  # no shorter than a request may take
@@ -94,6 +99,7 @@ class Registry:
         self._history: list[Classifier] = []  # the last one answers
         self._spare: list[Classifier] = []  # rolled back; the first ones to go
         self._evictions: set[asyncio.Task[None]] = set()
+        self._loading: asyncio.Future[LoadedModel] | None = None
         self._busy = False
         self._closed = False
 
@@ -142,9 +148,10 @@ class Registry:
             ArtifactError, EngineError: it cannot be served.
         """
         started = time.monotonic()
-        model = await in_background(self._store.load)
-        self._put(self._make(model))
-        version = model.manifest.version
+        with _as_refusal():
+            classifier = self._make(await in_background(self._store.load))
+        self._put(classifier)
+        version = _version(classifier)
         self._on_change(Change("start", "activated", version, time.monotonic() - started))
 
     async def available(self) -> list[str]:
@@ -199,8 +206,9 @@ class Registry:
         if self._closed:
             return
         self._closed = True
-        for task in self._evictions:
-            task.cancel()
+        for task in (*self._evictions, self._loading):
+            if task is not None:
+                task.cancel()
         loaded = self._spare + self._history
         await asyncio.gather(*(classifier.close(timeout_s) for classifier in loaded))
         await asyncio.gather(*self._evictions, return_exceptions=True)
@@ -215,21 +223,35 @@ class Registry:
 
     async def _load(self, version: str) -> Classifier:
         if version not in await self.available():
-            raise UnknownModelError("there is no such version on disk")
+            raise UnknownModelError("there is no such version on disk that can be read")
+        if self._evictions:  # or fast changes would pile up versions that finish their requests
+            await asyncio.wait(self._evictions)
         try:
-            # Requests go first: loading takes what they leave of the processors.
-            model = await in_background(lambda: self._store.load(version, beside_traffic=True))
+            with _as_refusal():
+                return self._make(await self._read(version))
         except (ArtifactError, EngineError) as error:
             raise VersionRefusedError(str(error)) from error
+
+    async def _read(self, version: str) -> LoadedModel:
+        self._check_open()
+        # Requests go first: loading takes what they leave of the processors.
+        work = in_background(lambda: self._store.load(version, beside_traffic=True))
+        self._loading = asyncio.ensure_future(work)
+        try:
+            model = await self._loading
+        except asyncio.CancelledError:
+            self._check_open()
+            raise
+        finally:
+            self._loading = None  # it holds the model
+        self._check_open()
         found, served = model.manifest, self.active.model.manifest
         if (found.name, found.version) != (served.name, version):
-            raise VersionRefusedError(
+            raise ArtifactError(
                 f"it is {found.name} version {found.version}; expected {served.name} version "
                 f"{version}"
             )
-        if self._closed:
-            raise ClosedError("the service is shutting down")
-        return self._make(model)
+        return model
 
     def _put(self, classifier: Classifier) -> None:
         """Let `classifier` answer, and let go of what is too much."""
@@ -247,15 +269,21 @@ class Registry:
     async def _evict(self, classifier: Classifier) -> None:
         """No request finds it any more; those that did are answered within `drain_s`."""
         try:
-            await asyncio.sleep(self._policy.drain_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(classifier.idle(), self._policy.drain_s)
         finally:
             await classifier.close(0.0)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the service is shutting down")
 
     @contextlib.contextmanager
     def _attempt(self, action: str, version: str | None = None) -> Iterator[_Attempt]:
         """One at a time; whatever goes wrong is reported."""
         attempt = _Attempt(version)
         try:
+            self._check_open()
             if self._busy:
                 raise VersionChangeError("another change of the version is under way")
             self._busy = True
@@ -263,6 +291,9 @@ class Registry:
                 yield attempt
             finally:
                 self._busy = False
+        except (ClosedError, asyncio.CancelledError):
+            self._report(Change(action, "cancelled", attempt.version))
+            raise
         except RequestError as error:
             self._report(Change(action, "refused", attempt.version, reason=str(error)))
             raise
@@ -287,6 +318,22 @@ class Registry:
     def _report(self, change: Change) -> Change:
         self._on_change(change)
         return change
+
+
+@contextlib.contextmanager
+def _as_refusal() -> Iterator[None]:
+    """Whatever goes wrong in loading a version, it is not fit to answer.
+
+    Raises:
+        HeedError: as it came; any other error becomes an `ArtifactError`.
+    """
+    try:
+        yield
+    except HeedError:
+        raise
+    except Exception as error:  # no memory, no thread, a library that fails in its own way
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        raise ArtifactError(f"it cannot be loaded: {reason}") from error
 
 
 def _version(classifier: Classifier) -> str:

@@ -10,13 +10,11 @@ import contextlib
 import gc
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Coroutine
-from types import FrameType
 from typing import NoReturn
 
 import uvicorn
@@ -27,7 +25,8 @@ from starlette.types import ASGIApp
 from service.admin import create_admin_app
 from service.app import create_app
 from service.drain import DrainingServer
-from service.http.connections import Connections, raise_file_limit
+from service.environment import warn_if_unknown
+from service.http.connections import Connections, admin_connections, raise_file_limit
 from service.http.keys import warn_if_open
 from service.http.meter import ProtocolLimits
 from service.http.protocol import guarded_protocol
@@ -38,63 +37,37 @@ from service.logs import ForwardHandler, make_logger
 from service.metrics import Metrics
 from service.registry import Registry
 from service.settings import Settings
+from service.signals import Signals
 
 EXIT_STALLED = 70  # EX_SOFTWARE of sysexits.h
-_COMPUTING = ("engine-", "background")  # names of threads
-_CLOSE_S = 1.0  # for threads to end, when every request is answered
+_COMPUTING = ("engine-", "background", "encoder")  # names of threads
+_CLOSE_S = 1.0  # for threads and admin requests to end, when every other request is answered
 _STALL_FLUSH_S = 0.5  # for what the engine held up to reach its clients as 503
 
 
-class Signals:
-    """SIGTERM and SIGINT end the process in order, then at once; SIGHUP looks for a new version.
-
-    Python's handlers, not the event loop's: the second signal must work when the loop does not.
-    """
-
-    def __init__(self) -> None:
-        """Until `follow`, SIGTERM and SIGINT end the process and SIGHUP does nothing."""
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._app: FastAPI | None = None
-        self._stopping = False
-        self.stop = asyncio.Event()
-        self.reload = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_reload)
-
-    def follow(self, app: FastAPI) -> None:
-        """From now on there is something to stop in order."""
-        self._app = app
-        self._loop = asyncio.get_running_loop()
-
-    def _on_stop(self, number: int, frame: FrameType | None) -> None:
-        if self._loop is None or self._app is None or self._stopping:
-            os._exit(128 + number)
-        self._stopping = True
-        self._app.state.ready = False
-        self._loop.call_soon_threadsafe(self.stop.set)
-
-    def _on_reload(self, number: int, frame: FrameType | None) -> None:
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.reload.set)
-
-
-def run(settings: Settings, listener: socket.socket, engine: EngineLike | None = None) -> int:
+def run(
+    settings: Settings,
+    listener: socket.socket,
+    engine: EngineLike | None = None,
+    signals: Signals | None = None,
+) -> int:
     """Serve on `listener` until a signal; the exit code of the process.
 
     Args:
         settings: checked settings.
         listener: bound, see `service.listeners`.
         engine: used in place of the one that the settings describe; for tests and benchmarks.
+        signals: that the process has handled since it started; from now on if None.
 
     Raises:
         HeedError: the model cannot be served, or the admin address not be listened on.
     """
-    signals = Signals()
-    logger = logging.getLogger("uvicorn")
-    logger.handlers = [ForwardHandler(make_logger("warning"))]
-    logger.propagate = False
-    raise_file_limit(settings.max_connections)
+    signals = signals or Signals()
+    for name in ("uvicorn", "service"):
+        logger = logging.getLogger(name)
+        logger.handlers = [ForwardHandler(make_logger("warning"))]
+        logger.propagate = False
+    raise_file_limit(settings.max_connections + admin_connections(settings))
     with contextlib.ExitStack() as stack:
         listeners = [listener]
         if settings.admin_port is not None:
@@ -123,8 +96,9 @@ async def _serve(
             listen(listener, public.config.backlog)
         tasks = []  # referenced, or they could be collected
         app.state.on_stall = lambda: tasks.append(loop.create_task(_exit_stalled(public)))
-        signals.follow(app)
+        signals.follow(lambda: setattr(app.state, "ready", False))
         warn_if_open(settings, make_logger("warning"))
+        warn_if_unknown(os.environ, make_logger("warning"))
         _announce(app.state.registry.active.model, settings, listeners)
         running = [
             loop.create_task(server.serve(sockets=[listener]))
@@ -135,13 +109,15 @@ async def _serve(
         await asyncio.wait([stop, *running], return_when=asyncio.FIRST_COMPLETED)
         public.end_keep_alive()
         await asyncio.sleep(settings.drain_delay_s)
-        # The admin port last: until then it says what is still in flight.
-        for server, task in zip(servers, running, strict=True):
+        public.should_exit = True
+        await running[0]
+        # The admin port last: until then it says what is still in flight. Closing the registry
+        # answers a change of the version that is under way.
+        for server in servers[1:]:
             server.should_exit = True
-            await task
+        await asyncio.gather(app.state.registry.close(_CLOSE_S), *running[1:])
         for task in tasks:
             task.cancel()
-        await app.state.registry.close(_CLOSE_S)
 
 
 def _servers(app: FastAPI, settings: Settings) -> list[DrainingServer]:
@@ -154,19 +130,27 @@ def _servers(app: FastAPI, settings: Settings) -> list[DrainingServer]:
     config = config_of(app, settings, app.state.metrics)
     servers = [DrainingServer(config, settings.shutdown_grace_s, refuse_rest)]
     if settings.admin_port is not None:
-        servers.append(DrainingServer(config_of(create_admin_app(app), settings)))
+        admin = config_of(create_admin_app(app), settings, connections=Connections.of_admin())
+        servers.append(DrainingServer(admin, _CLOSE_S))
     return servers
 
 
-def config_of(app: ASGIApp, settings: Settings, metrics: Metrics | None = None) -> uvicorn.Config:
+def config_of(
+    app: ASGIApp,
+    settings: Settings,
+    metrics: Metrics | None = None,
+    connections: Connections | None = None,
+) -> uvicorn.Config:
     """How uvicorn runs `app`: behind the guard, with none of its own logs.
 
     Args:
         app: called for what the guard lets through.
         settings: limits of the guard.
         metrics: count what it refuses; nothing does if None.
+        connections: count those that are open; as the settings say if None.
     """
-    connections = Connections.from_settings(settings)
+    if connections is None:
+        connections = Connections.from_settings(settings)
     if metrics is not None:
         metrics.count_connections(lambda: len(connections), Refusal)
     config = uvicorn.Config(
@@ -224,6 +208,6 @@ def _announce(model: LoadedModel, settings: Settings, listeners: list[socket.soc
         f"{model.intra_op_num_threads} threads){docs}",
         *(f"Admin routes on {other}" for other in others),
     ]
-    sys.stdout.flush()
     with contextlib.suppress(OSError):
+        sys.stdout.flush()
         os.write(sys.stdout.fileno(), "".join(f"{line}\n" for line in lines).encode())

@@ -36,9 +36,10 @@ class ServiceTime:
         """Expected seconds; 0 before anything was observed."""
         return self._fixed_s + self._per_token_s * padded_tokens
 
-    def upper(self, padded_tokens: float) -> float:
-        """Seconds that 95 of 100 batches do not exceed."""
-        return self.predict(padded_tokens) * self.upper_ratio
+    @property
+    def start_tokens(self) -> float:
+        """How many tokens are computed in the time that it takes to start a run."""
+        return self._fixed_s / self._per_token_s if self._per_token_s else math.inf
 
     @property
     def upper_ratio(self) -> float:

@@ -1,13 +1,22 @@
 """Settings of the service: `HEED_` variables of the environment, checked at start."""
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.networks import parse_networks
+
+MIN_RATE, MAX_RATE = 1e-6, 1e6
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
@@ -16,10 +25,28 @@ def _number(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
+def _unset(value: object) -> object:
+    """An empty variable, as shells and compose files pass on what they were not given."""
+    return None if value == "" else value
+
+
+def _check_rate(value: float) -> float:
+    if value and not MIN_RATE <= value <= MAX_RATE:
+        raise ValueError(f"expected 0, or {MIN_RATE:g} to {MAX_RATE:,.0f} requests a second")
+    return value
+
+
+# Requests a second; 0 is no limit. Less than one in eleven days is a mistake, and 1e-320 of them
+# would last longer than a float can say.
+RequestRate = Annotated[float, Field(allow_inf_nan=False), AfterValidator(_check_rate)]
+
+
 class Settings(BaseSettings):
     """Every field is `HEED_` and its name in the environment; options of `heed serve` win."""
 
-    model_config = SettingsConfigDict(env_prefix="HEED_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="HEED_", frozen=True, extra="ignore", allow_inf_nan=False
+    )
 
     model: Path = Field(
         description="Artifact folder, or a folder of versions (it begins with the highest)."
@@ -48,12 +75,14 @@ class Settings(BaseSettings):
     max_batch_tokens: int = Field(
         default=512,
         ge=1,
+        le=10_000_000,
         description="Tokens in a batch, padding counted; 512 is best on CPU, a GPU wants 16384.",
     )
     max_batch_size: int = Field(default=32, ge=1, le=4096, description="Texts in a batch.")
     max_queue_size: int = Field(
         default=4096,
         ge=1,
+        le=1_000_000,
         description="Texts of a priority that may wait, at most; fewer where the measured service "
         "time says that more would be late.",
     )
@@ -82,43 +111,67 @@ class Settings(BaseSettings):
         "duration if that is longer; the process then exits with 70.",
     )
     max_text_chars: int = Field(
-        default=20_000, ge=1, description="Characters (Unicode code points) of one text."
+        default=20_000,
+        ge=1,
+        le=10_000_000,
+        description="Characters (Unicode code points) of one text.",
     )
-    max_texts_per_request: int = Field(default=64, ge=1, description="Texts in one request.")
-    max_body_bytes: int = Field(default=2_000_000, ge=1, description="Bytes of a request body.")
+    max_texts_per_request: int = Field(
+        default=64, ge=1, le=10_000, description="Texts in one request."
+    )
+    max_body_bytes: int = Field(
+        default=2_000_000, ge=1, le=1_000_000_000, description="Bytes of a request body."
+    )
+    max_inflight_body_bytes: int = Field(
+        default=67_108_864,
+        ge=1,
+        le=1_000_000_000_000,
+        description="Bytes of all bodies above 64 KiB that are held at once; those that do not fit "
+        "are refused for load.",
+    )
     max_header_bytes: int = Field(
-        default=32_768, ge=1024, description="Bytes of request line and header fields; else 431."
+        default=32_768,
+        ge=1024,
+        le=10_000_000,
+        description="Bytes of request line and header fields; else 431.",
     )
-    max_header_fields: int = Field(default=100, ge=8, description="Header fields; else 431.")
+    max_header_fields: int = Field(
+        default=100, ge=8, le=10_000, description="Header fields; else 431."
+    )
     header_timeout_s: float = Field(
         default=10.0,
         gt=0,
+        le=3_600,
         description="Seconds from the first byte (or the connection) to the end of the headers.",
     )
     body_timeout_s: float = Field(
-        default=5.0, gt=0, description="Seconds between two pieces of a body; else 408."
+        default=5.0, gt=0, le=3_600, description="Seconds between two pieces of a body; else 408."
     )
     min_body_rate: int = Field(
         default=1000,
         ge=0,
+        le=1_000_000_000,
         description="Bytes a second that a body must keep, after its first seconds; 0 is off.",
     )
     write_timeout_s: float = Field(
-        default=30.0, gt=0, description="Seconds a client may leave an answer unread."
+        default=30.0, gt=0, le=3_600, description="Seconds a client may leave an answer unread."
     )
     max_connections: int = Field(
         default=4096,
         ge=1,
+        le=1_000_000,
         description="Open connections; fewer if the limit of open files is lower.",
     )
     max_connections_per_peer: int = Field(
         default=1024,
         ge=1,
+        le=1_000_000,
         description="Open connections of one address; trusted proxies are exempt.",
     )
     trusted_proxies: str = Field(
         default="",
-        description="Addresses or networks, by commas, whose X-Forwarded-For and -Proto count.",
+        description="Addresses or networks, by commas, of proxies in front: exempt from "
+        "max_connections_per_peer.",
     )
     cors_origins: str = Field(
         default="", description="Origins, by commas, that browsers may call from; none if empty."
@@ -128,12 +181,11 @@ class Settings(BaseSettings):
         description="File of hashed API keys (heed keys new); read again when it changes. Without "
         "it everybody who reaches the port may classify.",
     )
-    key_rate_limit: float = Field(
+    key_rate_limit: RequestRate = Field(
         default=0.0,
-        ge=0,
         description="Requests a second of one key, unless its entry says otherwise; 0 is no limit.",
     )
-    admin_port: int | None = Field(
+    admin_port: Annotated[int | None, BeforeValidator(_unset)] = Field(
         default=None,
         ge=0,
         le=65535,
@@ -165,6 +217,7 @@ class Settings(BaseSettings):
     keep_alive_s: int = Field(
         default=75,
         ge=1,
+        le=86_400,
         description="Seconds an idle connection stays open; longer than a proxy in front keeps it.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -183,12 +236,7 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _check_proxies(cls, value: str) -> str:
-        for entry in _split(value):
-            try:
-                ipaddress.ip_network(entry)
-            except ValueError as error:
-                expected = "expected addresses or networks, such as 10.0.0.0/8"
-                raise ValueError(f"{expected}: {error}") from None
+        parse_networks(value)
         return value
 
     @field_validator("cors_origins")
@@ -217,13 +265,18 @@ class Settings(BaseSettings):
                 f"max_body_bytes ({self.max_body_bytes}) is below max_text_chars "
                 f"({self.max_text_chars}): such a text would never fit"
             )
+        if self.max_inflight_body_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"max_inflight_body_bytes ({self.max_inflight_body_bytes}) is below max_body_bytes "
+                f"({self.max_body_bytes}): such a body would never be accepted"
+            )
         if self.shutdown_grace_s < self.request_timeout_s:
             raise ValueError(
                 f"shutdown_grace_s ({self.shutdown_grace_s:g}) is below request_timeout_s "
                 f"({self.request_timeout_s:g}): accepted requests would be cut off"
             )
-        if self.port and self.port == self.admin_port and self.host == self.admin_host:
-            raise ValueError(f"port and admin_port are both {self.port}: one address serves one")
+        if self.port and self.port == self.admin_port:
+            raise ValueError(f"port and admin_port are both {self.port}")
         return self
 
 

@@ -59,22 +59,24 @@ MALFORMED = [
     Nasty("Infinity", b'{"inputs": "a", "top_k": -Infinity}', 400, "Infinity"),
     Nasty("1e999", b'{"inputs": "a", "top_k": 1e999}', 400, "beyond the range of a double"),
     Nasty("5,000 digits", b'{"inputs": "a", "top_k": %s}' % (b"9" * 5000), 400, "too many digits"),
-    Nasty("a million digits", fill(b'{"inputs":', b"9", b"}"), 400, "too many digits"),
     Nasty("a name twice", b'{"inputs": "a", "inputs": "b"}', 400, "the same name twice"),
     Nasty("a name twice, escaped", rb'{"inputs": "a", "\u0069nputs": "b"}', 400, "the same name"),
     Nasty("a name twice, inside", b'{"inputs": {"a": 1, "a": 1}}', 400, "the same name twice"),
     Nasty("an unknown name twice", b'{"inputs": "a", "x": 1, "x": 2}', 400, "the same name twice"),
-    Nasty("a name 100,000 times", fill(b"{", b'"a":1,', b'"a":1}'), 400, "the same name twice"),
-    Nasty("arrays 100,000 deep", b"[" * 100_000, 400, "nested too deep"),
-    Nasty("arrays 100,000 deep, closed", b"[" * 100_000 + b"]" * 100_000, 400, "nested too deep"),
-    Nasty("objects 100,000 deep", b'{"a":' * 100_000, 400, "nested too deep"),
-    Nasty("text 100,000 deep", b'{"inputs":' + b"[" * 100_000, 400, "nested too deep"),
+    Nasty(
+        "a name 1,000 times", fill(b"{", b'"a":1,', b'"a":1}', 6_000), 400, "the same name twice"
+    ),
+    Nasty("arrays 4,000 deep", b"[" * 4_000, 400, "nested too deep"),
+    Nasty("arrays 4,000 deep, closed", b"[" * 4_000 + b"]" * 4_000, 400, "nested too deep"),
+    Nasty("objects 2,000 deep", b'{"a":' * 2_000, 400, "nested too deep"),
+    Nasty("text 8,000 deep", b'{"inputs":' + b"[" * 8_000, 400, "nested too deep"),
     Nasty("form", b"inputs=hello", 400, "Expecting value at line 1, column 1"),
 ]
 
 _STRING = "Input should be a valid string"
+_OUTSIDE = "body: has more than 8256 bytes outside of its strings"
 
-# 422: JSON, but nothing that can be classified.
+# 422: JSON, but nothing that can be classified; or so much outside of strings that nobody looked.
 INVALID = [
     Nasty("null", b"null", 422, "body: must be an object"),
     Nasty("array", b'["a"]', 422, "body: must be an object"),
@@ -89,16 +91,26 @@ INVALID = [
     Nasty("spaces", b'{"inputs": " \\n\\t "}', 422, "inputs: is empty"),
     Nasty("object", b'{"inputs": {"text": "a"}}', 422, f"inputs: {_STRING}"),
     Nasty("large object", b'{"inputs": {"a":1,"b":1,"c":1,"d":1,"e":1,"f":1}}', 422, "unknown"),
-    Nasty("a million numbers", fill(b'{"inputs":[1', b",1", b"]}"), 422, f"inputs[0]: {_STRING}"),
-    Nasty("empty arrays", fill(b'{"inputs":["a"', b",[]", b"]}"), 422, f"inputs[1]: {_STRING}"),
-    Nasty("empty objects", fill(b'{"inputs":["a"', b",{}", b"]}"), 422, f"inputs[1]: {_STRING}"),
-    Nasty("many texts", fill(b'{"inputs":["a"', b',"b"', b"]}"), 422, "texts, at most 64"),
+    Nasty("numbers", fill(b'{"inputs":[1', b",1", b"]}", 8_000), 422, f"inputs[0]: {_STRING}"),
+    Nasty("empty arrays", fill(b'{"inputs":["a"', b",[]", b"]}", 8_000), 422, _STRING),
+    Nasty("empty objects", fill(b'{"inputs":["a"', b",{}", b"]}", 8_000), 422, _STRING),
+    Nasty("many texts", fill(b'{"inputs":["a"', b',"b"', b"]}", 8_000), 422, "texts, at most 64"),
     Nasty(
-        "100,000 names",
-        b"{%s}" % b",".join(b'"%d":1' % number for number in range(100_000)),
+        "1,000 names",
+        b"{%s}" % b",".join(b'"%d":1' % number for number in range(1_000)),
         422,
         "body: has an unknown field",
     ),
+    Nasty("a million digits", fill(b'{"inputs":', b"9", b"}"), 422, _OUTSIDE),
+    Nasty("a million numbers", fill(b'{"inputs":[1', b",1", b"]}"), 422, _OUTSIDE),
+    Nasty("a million arrays", fill(b'{"inputs":["a"', b",[]", b"]}"), 422, _OUTSIDE),
+    Nasty("a million objects", fill(b'{"inputs":["a"', b",{}", b"]}"), 422, _OUTSIDE),
+    Nasty("a million texts", fill(b'{"inputs":["a"', b',"b"', b"]}"), 422, _OUTSIDE),
+    Nasty("a million names", fill(b"{", b'"a":1,', b'"a":1}'), 422, _OUTSIDE),
+    Nasty("arrays a million deep", b"[" * 1_000_000, 422, _OUTSIDE),
+    Nasty("objects a million deep", fill(b"", b'{"a":', b""), 422, _OUTSIDE),
+    Nasty("commas", b"," * 1_000_000, 422, _OUTSIDE),
+    Nasty("NUL bytes", b"\0" * 1_000_000, 422, _OUTSIDE),
     Nasty("long text", fill(b'{"inputs":"', b"a", b'"}'), 422, "characters, at most 20000"),
     Nasty("escapes", fill(b'{"inputs":"', rb"\u4e00", b'"}'), 422, "characters, at most 20000"),
     Nasty("quotes", fill(b'{"inputs":"', rb"\"", b'"}'), 422, "characters, at most 20000"),

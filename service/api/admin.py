@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 from service.api.schemas import problem_responses
 from service.dependencies import RegistryDep
 from service.errors import (
+    ClosedError,
     ForbiddenError,
     NotReadyError,
     UnauthenticatedError,
@@ -43,7 +44,7 @@ async def _refuse_browsers(request: Request) -> None:
 
 router = APIRouter(prefix="/admin", tags=["admin"], dependencies=[Depends(_refuse_browsers)])
 
-_PROBLEMS = (UnauthenticatedError, ForbiddenError, NotReadyError)
+_PROBLEMS = (UnauthenticatedError, ForbiddenError, NotReadyError, ClosedError)
 
 
 @router.get(

@@ -1,5 +1,8 @@
 """`POST /v1/classify`."""
 
+import asyncio
+import time
+
 import orjson
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
@@ -7,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from service.api.body import check_limits, check_media_type, parse
 from service.api.schemas import ClassifyRequest, ClassifyResponse, problem_responses
 from service.classifier import Classification
-from service.dependencies import ContextDep
+from service.dependencies import ContextDep, DirectRoute
 from service.errors import (
     BodyTooLargeError,
     ClientDisconnectedError,
@@ -30,7 +33,7 @@ from service.http.auth import require_model, require_scope
 from service.http.disconnect import unless_disconnected
 from service.runtime.engine import EngineError
 
-router = APIRouter(prefix="/v1", tags=["classify"])
+router = APIRouter(prefix="/v1", tags=["classify"], route_class=DirectRoute)
 
 _PROBLEMS = problem_responses(
     MalformedBodyError,
@@ -82,8 +85,11 @@ _PARAMETERS = [
 )
 async def classify(request: Request, context: ContextDep) -> Response:
     """The best label of each text, with the probabilities of all, and on demand of its words."""
+    ticket = context.record.ticket
+    if ticket is None:
+        raise RuntimeError("the request was not admitted")
     check_media_type(request.scope["headers"])
-    body = parse(await _read(request))
+    body = parse(await _read(request, ticket.deadline), context.settings.max_texts_per_request)
     texts = body.texts
     context.record.texts = len(texts)
     check_limits(body, context.settings)
@@ -93,7 +99,7 @@ async def classify(request: Request, context: ContextDep) -> Response:
     require_model(request.scope, classifier.model.manifest.name)
     results = await unless_disconnected(
         request.receive,
-        classifier.classify(texts, context.record.ticket, body.top_k, body.explain == "attention"),
+        classifier.classify(texts, ticket, body.top_k, body.explain == "attention"),
     )
     context.record.tokens = sum(result.tokens for result in results)
     manifest = classifier.model.manifest
@@ -105,10 +111,13 @@ async def classify(request: Request, context: ContextDep) -> Response:
     return Response(orjson.dumps(answer), media_type="application/json")
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request, deadline: float) -> bytes:
     """The whole body; leaving in the middle of it is the client's doing, not an error of ours."""
     try:
-        return await request.body()
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await request.body()
+    except TimeoutError:
+        raise DeadlineExceededError("the body did not come in the time of the request") from None
     except ClientDisconnect:
         raise ClientDisconnectedError("the client left before the end of the body") from None
 
@@ -122,5 +131,5 @@ def _to_wire(result: Classification) -> dict[str, object]:
         "truncated": result.truncated,
     }
     if result.words is not None:
-        wire["words"] = [word._asdict() for word in result.words]
+        wire["words"] = orjson.Fragment(result.words)
     return wire

@@ -75,7 +75,7 @@ class Word(BaseModel):
     start: int = Field(description="First code point of the word in the input.")
     end: int = Field(description="One past the last.")
     text: str
-    weight: float = Field(description="All weights of an input sum to 1; 0 if it was truncated.")
+    weight: float = Field(description="All weights of an input sum to 1.")
 
 
 class ClassifyResult(BaseModel):
@@ -86,7 +86,9 @@ class ClassifyResult(BaseModel):
     scores: list[LabelScore] = Field(description="Labels with their probabilities, falling.")
     tokens: int = Field(description="Tokens before truncation, special tokens not counted.")
     truncated: bool = Field(description="Whether the text was longer than the model reads.")
-    words: list[Word] | None = Field(default=None, description="Only with `explain`.")
+    words: list[Word] | None = Field(
+        default=None, description="Only with `explain`; up to the last that the model read."
+    )
 
 
 class ClassifyResponse(BaseModel):

@@ -5,14 +5,14 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from service.errors import ForbiddenError, RateLimitedError, RequestError, UnauthenticatedError
 from service.http.keys import Key, Keys, ScopeName
 from service.http.problems import to_response
 from service.http.ratelimit import RateLimiter, header_fields
-from service.logs import RECORD_KEY
+from service.logs import RECORD_KEY, RequestRecord
 from service.settings import Settings
 
 PROBES = frozenset({"/health/live", "/health/ready"})
@@ -60,13 +60,13 @@ class Authenticate:
         if scope["type"] != "http" or scope["path"] in self._open_paths:
             await self._app(scope, receive, send)
             return
-        fields: dict[str, str] = {}  # of the answer, whatever it is
+        fields: dict[str, str] = {}  # of a refusal
         try:
             self._admit(scope, fields)
         except RequestError as error:
             await to_response(error, scope[RECORD_KEY], fields)(scope, receive, send)
             return
-        await self._app(scope, receive, _with_fields(send, fields) if fields else send)
+        await self._app(scope, receive, send)
 
     def _admit(self, scope: Scope, fields: dict[str, str]) -> None:
         credentials, batch = _read_headers(scope)
@@ -78,7 +78,7 @@ class Authenticate:
             fields["WWW-Authenticate"] = f'Bearer realm="heed"{invalid}'
             fields["Connection"] = "close"  # nobody reads the body of a stranger
             raise
-        self._limit(key, fields, now)
+        self._limit(key, scope[RECORD_KEY], now)
         needed = next((name for path, name in self._scopes if scope["path"].startswith(path)), None)
         scope[_KEY] = key
         if needed is not None:
@@ -98,13 +98,15 @@ class Authenticate:
             raise UnauthenticatedError(f"the API key is {state}")
         return key
 
-    def _limit(self, key: Key, fields: dict[str, str], now: float) -> None:
+    def _limit(self, key: Key, record: RequestRecord, now: float) -> None:
         """Count the request, also one that will be refused for its scope or its content."""
         quota = key.quota(self._default_rate)
         if quota is None:
             return
         grant = self._limiter.take(key.id, quota, now)
-        fields.update(header_fields(quota, grant))
+        # `Observe` gives them to every answer, also to those of layers in between.
+        fields = header_fields(quota, grant).items()
+        record.fields = [(name.lower().encode(), value.encode()) for name, value in fields]
         if not grant.allowed:
             reason = f"the API key may make {quota.rate:g} requests a second, {quota.burst} at once"
             raise RateLimitedError(reason, grant.retry_after_s)
@@ -178,14 +180,3 @@ def _read_headers(scope: Scope) -> tuple[list[bytes], bool]:
         elif name == b"x-request-priority":
             batch = batch or value.strip().lower() == b"batch"
     return credentials, batch
-
-
-def _with_fields(send: Send, fields: Mapping[str, str]) -> Send:
-    extra = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
-
-    async def send_with_fields(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *extra]
-        await send(message)
-
-    return send_with_fields

@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol, Self
 
-from service.http.peers import Peers, parse_networks
+from service.http.peers import Peers
 from service.http.refusals import Refusal
+from service.networks import parse_networks
 from service.settings import Settings
 
 # Descriptors for everything else: 30 are open when a model is served, and whoever is refused holds
 # one for a moment.
 _RESERVED_FILES = 48
+_ADMIN_CONNECTIONS = 32
 
 
 def connection_limit(max_connections: int, max_open_files: int | None = None) -> int:
@@ -39,6 +41,11 @@ def raise_file_limit(max_connections: int) -> None:
         if hard != resource.RLIM_INFINITY:
             wanted = max(soft, min(wanted, hard))
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def admin_connections(settings: Settings) -> int:
+    """How many connections the admin port may have beside those of the public one."""
+    return _ADMIN_CONNECTIONS if settings.admin_port is not None else 0
 
 
 class Connection(Protocol):
@@ -72,8 +79,14 @@ class Connections:
             ValueError: `trusted_proxies` has a part that is no address.
         """
         peers = Peers(parse_networks(settings.trusted_proxies))
-        limit = connection_limit(settings.max_connections)
+        of_admin = admin_connections(settings)
+        limit = max(1, connection_limit(settings.max_connections + of_admin) - of_admin)
         return cls(limit, settings.max_connections_per_peer, peers)
+
+    @classmethod
+    def of_admin(cls) -> Self:
+        """A few operators and probes, whatever comes to the public port."""
+        return cls(_ADMIN_CONNECTIONS, _ADMIN_CONNECTIONS, Peers())
 
     def __len__(self) -> int:
         return len(self._owners)

@@ -2,9 +2,14 @@
 
 from collections.abc import Collection, Mapping
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import ForbiddenError
+from service.http.problems import to_response
+from service.logs import RequestRecord, request_id
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -86,6 +91,20 @@ class HeadAsGet:
         await self._app(scope, receive, send)
 
 
+class _Origins(CORSMiddleware):
+    """Starlette's, except that it refuses in plain text."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """What the browser asks before the request of a page."""
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        identity = request_id(request_headers.get("x-request-id", "").encode("latin-1"))
+        kept = {name: value for name, value in response.headers.items() if name[:8] != "content-"}
+        error = ForbiddenError(bytes(response.body).decode())  # which of origin, method, headers
+        return to_response(error, RequestRecord(identity), kept | {"X-Request-ID": identity})
+
+
 def allow_origins(app: FastAPI, origins: Collection[str]) -> None:
     """Let pages of these origins call `app`; nothing is added if there are none.
 
@@ -93,7 +112,7 @@ def allow_origins(app: FastAPI, origins: Collection[str]) -> None:
     """
     if origins:
         app.add_middleware(
-            CORSMiddleware,
+            _Origins,
             allow_origins=tuple(origins),
             allow_methods=("GET", "POST"),
             allow_headers=_ASKED,

@@ -9,18 +9,17 @@ import stat
 import tomllib
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from structlog.typing import FilteringBoundLogger
 
 from service.http.ratelimit import Quota
 from service.runtime.errors import HeedError
-from service.settings import Settings
+from service.settings import RequestRate, Settings
 
 ScopeName = Literal["classify", "explain", "batch", "admin"]
 State = Literal["active", "expired", "revoked"]
-SCOPES: tuple[ScopeName, ...] = get_args(ScopeName)
 
 PREFIX = "heed_"  # heed_ID_SECRET: what scanners for leaked secrets look for
 ID_LENGTH = 8
@@ -59,8 +58,7 @@ class Key(BaseModel):
     created: AwareDatetime
     expires: AwareDatetime | None = None
     revoked: AwareDatetime | None = None
-    # Requests a second; 0 is no limit.
-    rate_limit: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
+    rate_limit: RequestRate | None = None
     burst: int | None = Field(default=None, ge=1, le=1_000_000)  # requests
     models: list[_Name] | None = None  # all, if None
 
@@ -127,7 +125,8 @@ def explain_invalid(error: ValidationError) -> str:
     field = "".join(str(part) for part in problem["loc"][:1])
     if problem["type"] == "string_pattern_mismatch":
         return f"{field}: expected {_EXPECTED[field]}"
-    return f"{field}: {problem['msg']}" if field else "expected a table"
+    reason = problem["msg"].removeprefix("Value error, ")
+    return f"{field}: {reason}" if field else "expected a table"
 
 
 def read(path: Path) -> list[Key]:

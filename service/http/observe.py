@@ -7,11 +7,13 @@ from typing import NamedTuple
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
+from service.errors import DeadlineExceededError
 from service.http.problems import to_response
 from service.logs import RECORD_KEY, RequestRecord, request_id
 from service.metrics import Metrics
 
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
+_ID = b"x-request-id"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -23,7 +25,7 @@ class Routes(NamedTuple):
 
 
 class Observe:
-    """Pure ASGI: one wrapper around `send`, no task, no copy of the body."""
+    """Pure ASGI: no task, no copy of the body. A 200 that is late becomes a 504."""
 
     def __init__(
         self,
@@ -53,41 +55,26 @@ class Observe:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        record = scope[RECORD_KEY] = RequestRecord(_request_id(scope))
+        answer = _Answer(send, record, self._shed_status)
         started = time.monotonic()
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        record = scope[RECORD_KEY] = RequestRecord(request_id(given))
-        identity = record.request_id.encode()
-        status = 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                if status == 200 and time.monotonic() > record.ticket.deadline:
-                    self._metrics.late_responses.inc()
-                message["headers"] = [*message["headers"], (b"x-request-id", identity)]
-            await send(message)
-
-        if scope["path"] in self._routes.counted:
+        counted = scope["path"] in self._routes.counted
+        if counted:
             self._metrics.received.inc()
-        self._metrics.in_flight.inc()
+            self._metrics.in_flight.inc()
         try:
-            await self._app(scope, receive, send_with_id)
-        except asyncio.CancelledError:
-            record.outcome, status = "cancelled", 499
-            raise
-        except Exception as error:  # the last net
-            response = to_response(error, record, shed_status=self._shed_status)
-            if not status:
-                await response(scope, receive, send_with_id)
+            await answer.by(self._app, scope, receive)
         finally:
-            self._metrics.in_flight.dec()
-            self._report(scope, record, status, time.monotonic() - started)
+            ended = time.monotonic()
+            if counted:
+                self._metrics.in_flight.dec()
+                self._metrics.observe_request(record.outcome, ended - started)
+                if answer.status == 200 and answer.sent_at > record.deadline:
+                    self._metrics.late_responses.inc()
+            self._report(scope, record, answer.status, ended - started)
 
     def _report(self, scope: Scope, record: RequestRecord, status: int, duration_s: float) -> None:
         path = scope["path"]
-        if path in self._routes.counted:
-            self._metrics.observe_request(record.outcome, duration_s)
         if record.frames:
             self._logger.error("failure", request_id=record.request_id, frames=record.frames)
         write = self._logger.debug if path in _QUIET else self._logger.info
@@ -95,7 +82,7 @@ class Observe:
             "request",
             request_id=record.request_id,
             method=scope["method"] if scope["method"] in _METHODS else "other",
-            route=path if path in self._routes.known else "unmatched",
+            route=path if path in self._routes.known else _template(scope),
             status=status,
             outcome=record.outcome,
             duration_ms=round(duration_s * 1e3, 3),
@@ -103,3 +90,51 @@ class Observe:
             tokens=record.tokens,
             **record.caller,
         )
+
+
+class _Answer:
+    """What is sent for one request; `status` is 0 until then, `sent_at` is when its body was."""
+
+    def __init__(self, send: Send, record: RequestRecord, shed_status: int) -> None:
+        self.status = 0
+        self.sent_at = 0.0
+        self._send = send
+        self._record = record
+        self._shed_status = shed_status
+        self._is_late = False
+
+    async def by(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:
+        """Have `app` answer, or answer its error, or that its answer came too late."""
+        try:
+            await app(scope, receive, self._pass_on)
+            if self._is_late:
+                self._is_late = False
+                raise DeadlineExceededError("the request was not answered in its time")
+        except asyncio.CancelledError:
+            self._record.outcome, self.status = "cancelled", 499
+            raise
+        except Exception as error:  # the last net
+            response = to_response(error, self._record, shed_status=self._shed_status)
+            if not self.status:
+                await response(scope, receive, self._pass_on)
+
+    async def _pass_on(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            if message["status"] == 200 and time.monotonic() > self._record.deadline:
+                self._is_late = True
+            else:
+                self.status = message["status"]
+                extra = (*self._record.fields, (_ID, self._record.request_id.encode()))
+                message["headers"] = [*message["headers"], *extra]
+        self.sent_at = time.monotonic()
+        if not self._is_late:
+            await self._send(message)
+
+
+def _request_id(scope: Scope) -> str:
+    return request_id(next((value for name, value in scope["headers"] if name == _ID), None))
+
+
+def _template(scope: Scope) -> str:
+    """Of the route that answered, its parameters by their names; their values may be anything."""
+    return getattr(scope.get("route"), "path", "unmatched")

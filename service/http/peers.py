@@ -2,20 +2,7 @@
 
 import ipaddress
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def parse_networks(text: str) -> tuple[Network, ...]:
-    """Addresses and networks from a list with commas, such as `10.0.0.0/8, ::1`.
-
-    Raises:
-        ValueError: a part is neither; names it.
-    """
-    parts = (part.strip() for part in text.split(","))
-    try:
-        return tuple(ipaddress.ip_network(part) for part in parts if part)
-    except ValueError as error:
-        raise ValueError(f"expected addresses or networks, with commas: {error}") from None
+from service.networks import Network
 
 
 class Peers:

@@ -73,11 +73,20 @@ def install(app: FastAPI, shed_status: int) -> None:
     """Answer the errors of Heed, and those of the framework, as problems."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        headers = error.headers if isinstance(error, HTTPException) else None  # Allow of a 405
+        headers = _allow(error) if isinstance(error, HTTPException) else None
         return to_response(error, request.scope[RECORD_KEY], headers, shed_status)
 
     for kind in (*ANSWERS, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)
+
+
+def _allow(error: HTTPException) -> dict[str, str]:
+    """The header fields of a 405: HEAD is answered wherever GET is, see `headers.HeadAsGet`."""
+    headers = dict(error.headers or {})
+    methods = set(headers.get("Allow", "").split(", "))
+    if "GET" in methods:
+        headers["Allow"] = ", ".join(sorted(methods | {"HEAD"}))
+    return headers
 
 
 def _describe(error: Exception) -> tuple[Answer, str]:

@@ -11,6 +11,7 @@ when one moves, and pyproject.toml bounds the version.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any, ClassVar, cast
 
 import httptools
@@ -21,12 +22,17 @@ from uvicorn.server import ServerState
 
 from service.http.connections import Connections
 from service.http.meter import BODY, CLOSING, DONE, HEAD, LINGER, Meter, ProtocolLimits
-from service.http.refusals import ANSWERS, Refusal
+from service.http.refusals import Refusal, response
 from service.http.replay import without_upgrade
 from service.http.sweep import Sweep
 from service.http.transport import Handle
+from service.logs import RECORD_KEY, RequestRecord, request_id
 
+_VERSIONS = frozenset({"1.0", "1.1"})
 _MAX_PIPELINED = 16  # requests that wait behind the one being answered; each takes 3 KB
+# Of answers that a client does not read; then the next one waits. The kernel alone would take 4 MB.
+_UNREAD_BYTES = 16_384
+_KERNEL_BYTES = 262_144
 _PROGRESS_BYTES = 65_536  # a client that reads so much may go on for another `write_timeout_s`
 
 
@@ -106,6 +112,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Admit it, or answer 503 without reading a byte."""
         guard = self.guard
         self._socket = transport
+        transport.set_write_buffer_limits(_UNREAD_BYTES)
+        transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_SNDBUF, _KERNEL_BYTES)
         self._handle = Handle(transport)
         super().connection_made(cast("asyncio.Transport", self._handle))
         refusal = guard.connections.admit(self, self.client[0] if self.client else "")
@@ -200,6 +208,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self._meter.inside and self._head_bytes() > limits.max_header_bytes
         ):
             raise _RefusedError(Refusal.HEADERS)
+        version = self.parser.get_http_version()
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if version not in _VERSIONS or hosts > 1 or (not hosts and version == "1.1"):
+            raise _RefusedError(Refusal.MALFORMED)
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise _RefusedError(Refusal.MALFORMED)
@@ -292,13 +304,18 @@ class GuardedProtocol(HttpToolsProtocol):
             cycle.keep_alive = False  # uvicorn closes when those before this one are answered
             return
         if not silent:
-            self._answer(refusal)
+            self._answer(refusal, cycle if in_body else None)
         self._close()
 
-    def _answer(self, refusal: Refusal) -> None:
-        answer = ANSWERS[refusal]
-        fields = [b"%b: %b\r\n" % field for field in self.server_state.default_headers]
-        self._socket.write(b"".join([answer.status_line, *fields, answer.rest]))
+    def _answer(self, refusal: Refusal, cycle: RequestResponseCycle | None = None) -> None:
+        fields = self.server_state.default_headers
+        self._socket.write(response(refusal, _request_id(cycle), fields))
+
+
+def _request_id(cycle: RequestResponseCycle | None) -> str:
+    """The one in the log, if the application has begun with the request."""
+    record = cast("dict[str, object]", cycle.scope).get(RECORD_KEY) if cycle is not None else None
+    return record.request_id if isinstance(record, RequestRecord) else request_id(None)
 
 
 def _disconnect(cycle: RequestResponseCycle | None) -> None:

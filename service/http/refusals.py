@@ -1,11 +1,14 @@
-"""What the protocol guard answers, as bytes made once: it costs next to nothing to refuse."""
+"""What the protocol guard answers, where there is no application yet, or not any more."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
 import orjson
 
-MEDIA_TYPE = b"application/problem+json"
+from service.errors import Answer
+from service.http.headers import API_FIELDS
+from service.http.problems import MEDIA_TYPE, body_of
 
 
 class Refusal(StrEnum):
@@ -22,55 +25,57 @@ class Refusal(StrEnum):
     WRITE_TIMEOUT = "write_timeout"  # cut: the client does not read
 
 
-class Answer(NamedTuple):
-    """A response in two pieces; header fields such as Date go in between."""
-
-    status_line: bytes
-    rest: bytes
-
-
-def _answer(status: str, slug: str, detail: str, fields: bytes = b"") -> Answer:
-    code, title = status.split(" ", 1)
-    body = orjson.dumps(
-        {
-            "type": f"urn:heed:problem:{slug}",
-            "title": title,
-            "status": int(code),
-            "detail": detail,
-        }
-    )
-    head = b"content-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n%b\r\n"
-    status_line = f"HTTP/1.1 {status}\r\n".encode()
-    return Answer(status_line, head % (MEDIA_TYPE, len(body), fields) + body)
+class _Refused(NamedTuple):
+    answer: Answer
+    detail: str
+    retry_after_s: int | None = None
 
 
-_RETRY = b"retry-after: 1\r\n"
+_BUSY = Answer(503, "too-many-connections", "Service Unavailable", "shed")
+_SLOW = Answer(408, "request-timeout", "Request Timeout", "invalid")
 
-ANSWERS = {
-    Refusal.CONNECTIONS: _answer(
-        "503 Service Unavailable", "too-many-connections", "all connections are in use", _RETRY
+_ANSWERS = {
+    Refusal.CONNECTIONS: _Refused(_BUSY, "all connections are in use", 1),
+    Refusal.PEER_CONNECTIONS: _Refused(
+        _BUSY, "all connections that one address may have are in use", 1
     ),
-    Refusal.PEER_CONNECTIONS: _answer(
-        "503 Service Unavailable",
-        "too-many-connections",
-        "all connections that one address may have are in use",
-        _RETRY,
-    ),
-    Refusal.HEADERS: _answer(
-        "431 Request Header Fields Too Large",
-        "header-too-large",
+    Refusal.HEADERS: _Refused(
+        Answer(431, "header-too-large", "Request Header Fields Too Large", "invalid"),
         "the request line and header fields have too many bytes, or there are too many fields",
     ),
-    Refusal.HEADER_TIMEOUT: _answer(
-        "408 Request Timeout", "request-timeout", "the header fields did not end in time"
+    Refusal.HEADER_TIMEOUT: _Refused(_SLOW, "the header fields did not end in time"),
+    Refusal.MALFORMED: _Refused(
+        Answer(400, "malformed-request", "Bad Request", "invalid"),
+        "this is not a valid HTTP/1.1 request, which has one Host",
     ),
-    Refusal.MALFORMED: _answer(
-        "400 Bad Request", "malformed-request", "this is not a valid HTTP/1.1 request"
+    Refusal.BODY_SIZE: _Refused(
+        Answer(413, "body-too-large", "Content Too Large", "invalid"),
+        "the body has too many bytes on the wire",
     ),
-    Refusal.BODY_SIZE: _answer(
-        "413 Content Too Large", "body-too-large", "the body has too many bytes on the wire"
-    ),
-    Refusal.BODY_TIMEOUT: _answer(
-        "408 Request Timeout", "request-timeout", "the body arrived too slowly"
-    ),
+    Refusal.BODY_TIMEOUT: _Refused(_SLOW, "the body arrived too slowly"),
 }
+
+
+def response(
+    refusal: Refusal, request_id: str, fields: Iterable[tuple[bytes, bytes]] = ()
+) -> bytes:
+    """The whole response, with the members and header fields that the application gives its own.
+
+    Args:
+        refusal: one that is answered.
+        request_id: that of the log if the application has seen the request, else a new one.
+        fields: those of the server, such as Date.
+    """
+    answer, detail, retry_after_s = _ANSWERS[refusal]
+    body = orjson.dumps(body_of(answer, detail, request_id))
+    lines = [f"HTTP/1.1 {answer.status} {answer.title}".encode()]
+    lines += [b"%b: %b" % field for field in (*fields, *API_FIELDS)]
+    lines += [
+        f"content-type: {MEDIA_TYPE}".encode(),
+        b"content-length: %d" % len(body),
+        b"connection: close",
+        f"x-request-id: {request_id}".encode(),
+    ]
+    if retry_after_s is not None:
+        lines.append(b"retry-after: %d" % retry_after_s)
+    return b"\r\n".join([*lines, b"", body])

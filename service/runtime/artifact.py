@@ -8,6 +8,7 @@ exchanged on disk meanwhile changes nothing.
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,8 +31,10 @@ OUTPUT_NAMES = ("logits", "attention")
 PRECISIONS = ("fp32", "int8")
 _LONGEST = 65_536  # tokens; more is no length of a text
 _LARGEST = 2**31 - 1  # bytes; Protocol Buffers hold no more
+_LARGEST_FIGURE = 2**53  # larger integers are no floats, which clients read them as
 _LARGEST_MANIFEST = 16 * 2**20  # bytes; 64,000 labels fit
 
+_LOGGER = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -86,8 +89,10 @@ class Manifest:
         """Parse and check; raises `ArtifactError` in one line."""
         try:
             raw = json.loads(text)
+            # Half a surrogate pair is JSON, but no text: each answer with such a label would fail.
+            json.dumps(raw, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
-            raise ArtifactError(f"{MANIFEST_FILE} is not JSON: {error}") from None
+            raise ArtifactError(f"{MANIFEST_FILE} is not JSON in UTF-8: {error}") from None
         if not isinstance(raw, dict):
             raise ArtifactError(f"{MANIFEST_FILE} must hold an object, got {type(raw).__name__}")
         _check_fields(raw)
@@ -146,10 +151,13 @@ def find_artifact(path: Path | str) -> Path:
         ArtifactError: neither the folder nor one right below it holds a manifest.
     """
     folder = Path(path)
-    if not folder.exists():
-        raise ArtifactError(f"{folder} does not exist; expected an artifact of heed export")
-    if (folder / MANIFEST_FILE).exists() or not folder.is_dir():
-        return folder
+    try:
+        if not folder.exists():
+            raise ArtifactError(f"{folder} does not exist; expected an artifact of heed export")
+        if (folder / MANIFEST_FILE).exists() or not folder.is_dir():
+            return folder
+    except OSError as error:
+        raise ArtifactError(f"{folder} cannot be read: {error.strerror}") from None
     versions = list_versions(folder)
     if not versions:
         raise ArtifactError(
@@ -160,21 +168,39 @@ def find_artifact(path: Path | str) -> Path:
 
 
 def list_versions(folder: Path) -> list[str]:
-    """Names of the artifacts right below `folder`, the highest last. Links are passed over."""
-    names = [
-        child.name
-        for child in folder.iterdir()
-        if _NAME.fullmatch(child.name)
-        and not child.is_symlink()
-        and (child / MANIFEST_FILE).is_file()
-    ]
+    """Names of the artifacts right below `folder`, the highest last.
+
+    Links are passed over, and so is what cannot be read, with a warning in the log: a version that
+    nobody asked for keeps none of the others from being served.
+
+    Raises:
+        ArtifactError: `folder` itself cannot be read.
+    """
+    try:
+        names = [child.name for child in folder.iterdir() if _is_version(child)]
+    except OSError as error:
+        raise ArtifactError(f"{folder} cannot be read: {error.strerror}") from None
     return sorted(names, key=version_key)
 
 
-def version_key(version: str) -> list[tuple[int, int, str]]:
-    """Sorts versions as people read them: `1.9` below `1.10`, digits below letters."""
+def _is_version(folder: Path) -> bool:
+    if not _NAME.fullmatch(folder.name):
+        return False
+    try:
+        return not folder.is_symlink() and (folder / MANIFEST_FILE).is_file()
+    except OSError as error:
+        _LOGGER.warning("%s is passed over, it cannot be read: %s", folder, error.strerror)
+        return False
+
+
+def version_key(version: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sorts versions as people read them: `1.9` below `1.10`, digits below letters, `01` below `1`.
+
+    No two versions are equal: which one is the highest must not depend on the file system.
+    """
     parts = re.findall(r"\d+|[^\d.]+", version)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    numbers = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    return numbers, version
 
 
 def check_name(kind: str, value: str) -> str:
@@ -236,7 +262,10 @@ def _is_strings(value: object) -> bool:
 
 
 def _is_figures(value: object) -> bool:
-    return isinstance(value, dict) and all(type(item) in (int, float) for item in value.values())
+    return isinstance(value, dict) and all(
+        type(item) is float or (type(item) is int and abs(item) <= _LARGEST_FIGURE)
+        for item in value.values()
+    )
 
 
 def _is_files(value: object) -> bool:

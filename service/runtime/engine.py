@@ -51,7 +51,7 @@ class Engine:
         options.intra_op_num_threads = intra_op_num_threads
         options.inter_op_num_threads = 1
         options.enable_mem_pattern = False  # shapes differ from batch to batch
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised, and need not be said twice
         self._session = _start(artifact.model, execution_provider, options)
         _check_outputs(self._session, self.num_labels)
         self.execution_provider = _short_name(self._session.get_providers()[0])

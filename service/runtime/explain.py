@@ -5,8 +5,9 @@ between words (Han, kana, Thai, Lao, Khmer, Myanmar, Tibetan) each character wit
 every other visible character (punctuation, an emoji with its joiners) is one by itself.
 """
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import regex
 
@@ -23,7 +24,8 @@ _WORD = regex.compile(
 )
 
 
-class WordWeight(NamedTuple):
+@dataclass(slots=True)  # which orjson writes without a dict for each
+class WordWeight:
     """A word, where it stands (`text[start:end]`, code points), and its share of the attention."""
 
     start: int
@@ -32,9 +34,15 @@ class WordWeight(NamedTuple):
     weight: float
 
 
-def words(text: str) -> list[tuple[int, int]]:
-    """Start and end of each word of `text`, in order, never overlapping."""
-    return [match.span() for match in _WORD.finditer(text)]
+def words(text: str, before: float = math.inf) -> list[tuple[int, int]]:
+    """Start and end of each word of `text` that begins `before`; in order, never overlapping."""
+    places = []
+    for match in _WORD.finditer(text):
+        place = match.span()
+        if place[0] >= before:
+            break
+        places.append(place)
+    return places
 
 
 def explain(
@@ -44,14 +52,15 @@ def explain(
 
     Args:
         text: the input as it was sent.
-        spans: start and end of each token, in order, as `Tokenizer.spans` gives them.
+        spans: start and end of each token, in order and at least one, as `Tokenizer.spans` gives.
         weights: the attention weight of each token.
 
     Returns:
-        Every word of `text`. A token that covers several words is shared out by characters; words
-        that no token reached (they were truncated) have weight 0. The weights sum to 1.
+        The words of `text` up to the last that the tokens reach: those behind it were truncated. A
+        token that covers several words is shared out by characters. The weights sum to 1.
     """
-    places = words(text)
+    last_start, last_end = spans[-1]
+    places = words(text, before=max(last_end, last_start + 1))
     totals = [0.0] * len(places)
     first = 0
     for (start, end), weight in zip(spans, weights, strict=True):

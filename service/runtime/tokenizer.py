@@ -11,7 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import sentencepiece
 
-from service.runtime.artifact import PAD_TOKEN_ID, UNKNOWN_TOKEN_ID
+from service.runtime.artifact import (
+    PAD_TOKEN_ID,
+    TOKENIZER_FILE,
+    UNKNOWN_TOKEN_ID,
+    ArtifactError,
+)
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -32,7 +37,13 @@ class Tokenizer:
     """A SentencePiece model and the length at which texts are cut."""
 
     def __init__(self, model: bytes, max_length: int) -> None:
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        """Read the bytes of a SentencePiece model; raises `ArtifactError` if they are none."""
+        self._processor = sentencepiece.SentencePieceProcessor()
+        try:
+            self._processor.LoadFromSerializedProto(model)
+        except RuntimeError as error:  # what the binding makes of every failure
+            reason = " ".join(str(error).split())
+            raise ArtifactError(f"{TOKENIZER_FILE} is no SentencePiece model: {reason}") from None
         self.max_length = max_length
 
     @property

@@ -120,6 +120,35 @@ def test_connection_that_idles_as_long_as_the_service_allows_is_not_reset(pair):
         assert answers == [b"200"] * 3
 
 
+def test_request_that_kills_its_instance_is_sent_twice_at_most(tmp_path):
+    """Else it would kill one instance after the other."""
+    seen = []
+
+    async def die(reader, writer) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"GET /x"):
+            seen.append(writer.get_extra_info("sockname"))
+        else:
+            writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
+        writer.close()
+
+    async def scenario() -> bytes:
+        servers = [await asyncio.start_server(die, "127.0.0.1", 0) for _ in range(2)]
+        ports = [server.sockets[0].getsockname()[1] for server in servers]
+        with haproxy(*ports, (free_port(), free_port())) as proxy:
+            await asyncio.to_thread(proxy.wait_until_up, 2)
+            reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+            writer.write(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            answer = await reader.readline()
+            writer.close()
+        for server in servers:
+            server.close()
+        return answer
+
+    assert asyncio.run(scenario()).split()[1] == b"502"
+    assert len(set(seen)) == len(seen) == 2
+
+
 def test_client_cannot_choose_the_address_that_the_service_sees(tmp_path):
     """X-Forwarded-For is the proxy's word."""
     with socket.create_server(("127.0.0.1", 0)) as origin, ExitStack() as stack:

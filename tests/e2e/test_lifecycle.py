@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -162,33 +163,106 @@ def test_admin_port_is_announced_in_a_line_of_its_own(tiny_artifact, tmp_path):
         assert server.get("/admin/versions").status == 404
 
 
+# Says when it warms a model up, and goes on when it is told to.
 LOADING = """
-import sys, time, service.loader as loader
+import sys, service.loader as loader
 class Slow(loader.Engine):
     def warm_up(self, *limits):
-        print("warming", flush=True)
-        time.sleep(60)
+        print("waiting", flush=True)
+        sys.stdin.readline()
+        return super().warm_up(*limits)
 loader.Engine = Slow
+"""
+# Says when it begins with the imports that take long, and never ends them.
+IMPORTING = """
+import sys, time
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "service.server":
+            print("waiting", flush=True)
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_while_the_model_is_loaded_ends_the_process_at_once(tiny_artifact, number):
-    """There is nothing to finish yet."""
+@contextmanager
+def starting(model: Path, prelude: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that has come to where `prelude` says that it waits."""
     process = subprocess.Popen(
-        [sys.executable, "-c", LOADING + SERVE, "--model", str(tiny_artifact), "--port", "0"],
+        [sys.executable, "-c", prelude + SERVE, "--model", str(model), "--port", "0"],
         cwd=ROOT,
+        env=os.environ | settings,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     with process:
         try:
-            assert process.stdout.readline() == "warming\n"
-            process.send_signal(signal.SIGHUP)  # does nothing
-            process.send_signal(number)
-            assert process.wait(0.5 * MARGIN) == 128 + number
+            assert process.stdout.readline() == "waiting\n"
+            yield process
         finally:
             process.kill()
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    """Let `LOADING` warm up."""
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def port_of(process: subprocess.Popen[str]) -> int:
+    """The one that it announces next."""
+    return int(re.search(r"http://127\.0\.0\.1:(\d+)", process.stdout.readline())[1])
+
+
+@pytest.mark.parametrize("prelude", [IMPORTING, LOADING], ids=["importing", "loading"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_before_it_serves_ends_the_process_at_once(tiny_artifact, prelude, number):
+    """There is nothing to finish yet, nor to say; SIGHUP is not one of those that end it."""
+    with starting(tiny_artifact, prelude) as process:
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(number)
+        assert process.wait(0.5 * MARGIN) == 128 + number
+        assert process.stderr.read() == ""
+
+
+def test_version_that_was_announced_while_the_first_one_was_loaded_is_found(versions):
+    """SIGHUP is remembered until there is somebody to obey it."""
+    with starting(versions, LOADING) as process:
+        write_artifact(versions / "2", version="2")
+        process.send_signal(signal.SIGHUP)
+        go_on(process)
+        port = port_of(process)
+        assert classify(port)[1]["version"] == "1"
+        assert process.stdout.readline() == "waiting\n"
+        go_on(process)
+        until(lambda: classify(port)[1]["version"] == "2")
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_change_that_is_under_way_at_the_end_is_answered_503(versions):
+    """It is not cut off, and the log says what became of it."""
+    with starting(versions, LOADING, HEED_ADMIN_PORT="0") as process:
+        go_on(process)
+        port_of(process)
+        admin_port = port_of(process)
+        write_artifact(versions / "2", version="2")
+        answers = []
+        thread = threading.Thread(
+            target=lambda: answers.append(post(admin_port, "/admin/versions/2"))
+        )
+        thread.start()
+        assert process.stdout.readline() == "waiting\n"
+        process.terminate()
+        assert process.wait(2.0 * MARGIN) == 0
+        thread.join(20)
+        log = process.stderr.read()
+    assert [(status, body["type"]) for status, body in answers] == [
+        (503, "urn:heed:problem:shutting-down")
+    ]
+    assert '"outcome":"cancelled","version":"2"' in log
 
 
 # Changing versions
@@ -346,7 +420,7 @@ def test_request_that_is_computed_for_long_is_finished(tiny_artifact, tmp_path):
         answers = []
         thread = threading.Thread(target=lambda: answers.append(classify(server.port)))
         thread.start()
-        until(lambda: server.metrics()["heed_in_flight_requests"] == 2)  # and the scrape
+        until(lambda: server.metrics()["heed_in_flight_requests"] == 1)
         server.signal(signal.SIGTERM)
         time.sleep(0.5)
         assert server.process.poll() is None

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -13,9 +14,12 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+
+from service.runtime.artifact import FileEntry
 
 pytestmark = pytest.mark.e2e
 
@@ -30,6 +34,14 @@ class Slow(loader.Engine):
         time.sleep(1.0)
         return super().run(*batch)
 loader.Engine = Slow
+"""
+
+
+# A model that does not start, in a way that nobody foresaw.
+FAILING = """
+import service.loader as loader
+def fail(*args): raise RuntimeError("two\\nlines")
+loader.Engine = fail
 """
 
 
@@ -79,10 +91,10 @@ def request(body: bytes, *headers: str) -> bytes:
     return "\r\n".join([*lines, "Connection: close", *headers, "", ""]).encode() + body
 
 
-def fails(*options: object, **settings: str) -> tuple[int, str]:
+def fails(*options: object, code: str = CODE, **settings: str) -> tuple[int, str]:
     """Exit code and stderr of a service that must not start."""
     done = subprocess.run(
-        command(*options),
+        command(*options, code=code),
         cwd=ROOT,
         env=os.environ | settings,
         capture_output=True,
@@ -136,11 +148,11 @@ def test_signal_finishes_what_was_accepted_and_exits_0(tiny_artifact, number):
 
 
 def wait_until_in_flight(port: int, count: int) -> None:
-    """Until that many requests, and the scrape itself, are being answered."""
+    """Until that many requests to classify are being answered."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         page = talk(port, b"GET /metrics HTTP/1.1\r\nHost: heed\r\nConnection: close\r\n\r\n")
-        if float(re.search(rb"^heed_in_flight_requests (\S+)", page, re.M)[1]) > count:
+        if float(re.search(rb"^heed_in_flight_requests (\S+)", page, re.M)[1]) >= count:
             return
     raise AssertionError(f"never {count} requests in flight")
 
@@ -149,13 +161,22 @@ def test_errors_at_start_are_one_line_and_an_exit_code(tiny_artifact, tmp_path):
     """2 for what the user asked wrongly, 1 otherwise; never a traceback."""
     broken = Path(shutil.copytree(tiny_artifact, tmp_path / "broken"))
     (broken / "model.onnx").write_bytes(b"changed")
+    garbled = Path(shutil.copytree(tiny_artifact, tmp_path / "garbled"))
+    (garbled / "tokenizer.model").write_bytes(b"\xff" * 64)
+    manifest = json.loads((garbled / "manifest.json").read_text())
+    manifest["files"]["tokenizer.model"] = asdict(FileEntry.of(b"\xff" * 64))
+    (garbled / "manifest.json").write_text(json.dumps(manifest))
+    failing = fails("--model", tiny_artifact, code=FAILING + CODE)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         cases = [
             (fails(), 2, "HEED_MODEL: Field required"),
             (fails("--model", tmp_path / "no"), 2, "does not exist"),
             (fails("--model", broken), 2, "model.onnx has 7 bytes"),
+            (fails("--model", garbled), 2, "tokenizer.model is no SentencePiece model"),
+            (failing, 2, "it cannot be loaded: RuntimeError two lines"),
             (fails("--model", tiny_artifact, HEED_MAX_BATCH_SIZE="x"), 2, "HEED_MAX_BATCH_SIZE: "),
+            (fails("--model", tiny_artifact, HEED_ADMIN_PORT="x"), 2, "HEED_ADMIN_PORT: Input sh"),
             (fails("--model", tiny_artifact, HEED_EXECUTION_PROVIDER="cuda"), 2, "'cuda' is not"),
             (fails("--model", tiny_artifact, "--port", port), 1, "Address already in use"),
         ]
@@ -164,6 +185,39 @@ def test_errors_at_start_are_one_line_and_an_exit_code(tiny_artifact, tmp_path):
         assert reason in stderr
         assert stderr.startswith("heed serve: ")
         assert stderr.count("\n") == 1
+
+
+def test_empty_admin_port_is_none(tiny_artifact):
+    """As a compose file passes on what it was not given."""
+    with service(tiny_artifact, HEED_ADMIN_PORT="") as (process, line):
+        assert line.startswith("Serving")
+        process.terminate()
+        assert process.stdout.read() == ""
+        assert process.wait(timeout=20) == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed_are_no_reason_not_to_serve(tiny_artifact, closed):
+    """Lines are lost; none of them reaches a client whose socket has taken the number."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    line = shlex.join(command("--model", tiny_artifact, "--port", port))
+    process = subprocess.Popen(["/bin/sh", "-c", f"exec {line} {closed}"], cwd=ROOT)
+    ready = b"GET /health/ready HTTP/1.1\r\nHost: heed\r\nConnection: close\r\n\r\n"
+    answer = b""
+    with process:
+        try:
+            deadline = time.monotonic() + 20
+            while not answer and time.monotonic() < deadline:
+                with contextlib.suppress(ConnectionRefusedError):
+                    answer = talk(port, ready)
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert answer.endswith(b'{"status":"ok"}')
+            process.terminate()
+            assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()
 
 
 def test_raw_sockets(tiny_artifact):

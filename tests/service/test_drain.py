@@ -1,6 +1,7 @@
 """Stopping without a reset: the accept queue, idle connections, requests on their way, time."""
 
 import asyncio
+import resource
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -225,6 +226,28 @@ def test_what_is_left_after_the_grace_is_refused_not_cut_off():
         assert read_all(client).startswith(b"HTTP/1.1 503")
 
     play(scenario, grace_s=0.05)
+
+
+def test_it_stops_in_order_although_no_file_can_be_opened():
+    """A request under way is finished: to stop takes no descriptor."""
+
+    async def scenario(stage):
+        client = stage.connect(b"GET /slow HTTP/1.1\r\nHost: heed\r\n\r\n")
+        await stage.entered.wait()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            stopping = asyncio.create_task(stage.stop())
+            await asyncio.sleep(0.05)
+            stage.gate.set()
+            await stopping
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert read_all(client).startswith(OK)
+        with pytest.raises(ConnectionRefusedError):
+            stage.connect()
+
+    play(scenario)
 
 
 def test_closing_is_announced_as_long_as_it_still_listens():

@@ -1,13 +1,14 @@
 """The encoder: where tokenising runs, and what is refused before it does."""
 
 import asyncio
+import math
 import threading
 import time
 from types import SimpleNamespace
 
 import pytest
 
-from service.encoder import INLINE_CHARS, Encoder
+from service.encoder import INLINE_CHARS, INLINE_EXPLAINED_CHARS, Encoder
 from service.errors import DeadlineExceededError, TooLateError
 
 LONG = "a" * (INLINE_CHARS + 1)
@@ -45,11 +46,28 @@ def encoder():
     instance.close()
 
 
-async def test_short_texts_are_encoded_on_the_loop_and_long_ones_beside_it(encoder, tokenizer):
-    """By the characters of the whole request."""
+@pytest.mark.parametrize(
+    ("texts", "beside"),
+    [
+        (["a" * INLINE_CHARS], False),
+        (["a" * INLINE_CHARS, "b"], True),
+        (["\ufdfa" * (INLINE_CHARS // 6)], False),
+        (["\ufdfa" * (INLINE_CHARS // 6), "\ufdfa"], True),
+    ],
+)
+async def test_little_text_is_encoded_on_the_loop_and_more_beside_it(
+    encoder, tokenizer, texts, beside
+):
+    """By the characters of the whole request; beyond ASCII one may be normalised to many."""
+    await encoder.encode(tokenizer, texts, FAR)
+    assert all(name.startswith("encoder") == beside for name in tokenizer.threads)
+
+
+async def test_fewer_characters_are_explained_on_the_loop_than_encoded(encoder, tokenizer):
+    """To explain one takes fifty times as long, and many texts as long as many characters."""
     here = threading.current_thread().name
-    await encoder.encode(tokenizer, ["a" * INLINE_CHARS], FAR)
-    await encoder.encode(tokenizer, ["a" * INLINE_CHARS, "b"], FAR)
+    for texts in (["a" * 100], ["a" * INLINE_EXPLAINED_CHARS], ["a"] * 64):
+        await encoder.explain(map(tokenizer.encode, texts[:1]), texts, FAR)
     assert tokenizer.threads[0] == here
     assert all(name.startswith("encoder") for name in tokenizer.threads[1:])
 
@@ -107,20 +125,88 @@ async def test_text_that_is_overdue_when_its_turn_comes_is_not_encoded(
     assert len(tokenizer.threads) == 1
 
 
-async def test_cancelled_request_frees_its_place(encoder, tokenizer):
-    """What waits for the thread is counted exactly, whoever leaves."""
+async def test_request_that_waits_for_the_thread_is_answered_at_its_deadline(encoder, tokenizer):
+    """Not when its turn comes: what is before it may take seconds."""
     tokenizer.gate.clear()
     first = asyncio.create_task(encoder.encode(tokenizer, [LONG], FAR))
     await asyncio.to_thread(tokenizer.entered.acquire)
-    waiting = asyncio.create_task(encoder.encode(tokenizer, [LONG * 1000], FAR))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
+    for work in (
+        encoder.explain(map(tokenizer.encode, [LONG]), [LONG], time.monotonic()),
+        encoder.encode(tokenizer, [LONG], time.monotonic() + 0.05),
+    ):
+        with pytest.raises(DeadlineExceededError):
+            await work
+    assert not first.done()
     tokenizer.gate.set()
     await first
     assert len(tokenizer.threads) == 1
-    assert encoder._waiting_chars == 0
+
+
+async def test_work_that_never_began_frees_its_place_when_its_caller_leaves(encoder, tokenizer):
+    """The thread will not do it."""
+    tokenizer.gate.clear()
+    first = asyncio.create_task(encoder.encode(tokenizer, [LONG], FAR))
+    await asyncio.to_thread(tokenizer.entered.acquire)
+    before_s = encoder.waiting_s
+    waiting = asyncio.create_task(encoder.encode(tokenizer, [LONG * 1000], FAR))
+    await asyncio.sleep(0)
+    assert encoder.waiting_s > 100 * before_s
+    await cancel(waiting)
+    assert encoder.waiting_s == before_s
+    tokenizer.gate.set()
+    await first
+    assert len(tokenizer.threads) == 1
+    assert encoder.waiting_s == 0.0
+
+
+async def test_work_that_began_keeps_its_place_until_the_thread_is_through_with_it(
+    encoder, tokenizer
+):
+    """Its caller has left, so its next text is not encoded; but this one holds others up."""
+    tokenizer.gate.clear()
+    task = asyncio.create_task(encoder.encode(tokenizer, [LONG, "b"], FAR))
+    await asyncio.to_thread(tokenizer.entered.acquire)
+    await cancel(task)
+    assert encoder.waiting_s > 0.0
+    with pytest.raises(TooLateError):
+        await encoder.encode(tokenizer, [LONG], time.monotonic())
+    tokenizer.gate.set()
+    other = FakeTokenizer()
+    await encoder.encode(other, [LONG], FAR)
+    assert len(tokenizer.threads) == len(other.threads) == 1
+    assert encoder.waiting_s == 0.0
+
+
+async def test_each_kind_of_work_is_charged_at_its_own_speed(encoder, monkeypatch):
+    """As measured: slow explaining does not make encoding look slow."""
+    now = 0.0
+    monkeypatch.setattr("service.encoder.time", SimpleNamespace(monotonic=lambda: now))
+
+    def takes(seconds: float) -> int:
+        nonlocal now
+        now += seconds
+        return 1
+
+    for _ in range(100):
+        await encoder._beside(encoder._encoding, map(takes, [0.001]), 10_000, FAR)
+        await encoder._beside(encoder._explaining, map(takes, [0.02, 0.02]), 10_000, FAR)
+    assert encoder._encoding.seconds_per_char == pytest.approx(1e-7, rel=0.01)
+    assert encoder._explaining.seconds_per_char == pytest.approx(4e-6, rel=0.01)
+
+
+async def test_what_fails_on_the_thread_frees_its_place_and_reaches_its_caller(encoder):
+    """And the next one is served."""
+    with pytest.raises(ValueError, match="half"):
+        await encoder.explain(map(int, ["half"]), [LONG], FAR)
+    assert encoder.waiting_s == 0.0
+    assert await encoder.explain(map(int, ["1"]), [LONG], math.inf) == [1]
+
+
+async def cancel(task: asyncio.Task) -> None:
+    """Let its caller leave."""
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_closed_encoder_leaves_no_thread(tokenizer):

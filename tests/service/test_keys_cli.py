@@ -69,7 +69,7 @@ def test_file_may_be_named_by_the_variable_of_the_service(file):
     [
         (("--scopes", "root"), "--scopes: Input should be 'classify', 'explain'"),
         (("--scopes", ","), "--scopes: List should have at least 1 item"),
-        (("--rate", "-1"), "--rate: Input should be greater than"),
+        (("--rate", "-1"), "--rate: expected 0, or 1e-06 to 1,000,000 requests"),
         (("--burst", "0"), "--burst: Input should be greater than"),
         (("--expires", "soon"), "--expires: expected 12h, 90d, 8w or a day"),
         (("--expires", "99999w"), "--expires: expected 12h"),

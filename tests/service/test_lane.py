@@ -60,7 +60,7 @@ def test_text_longer_than_the_budget_goes_alone():
 @pytest.mark.parametrize("beside", [(), (7,), (6, 8)])
 def test_texts_of_one_length_leave_in_the_order_of_arrival(beside):
     """Also those that fill a batch which another lane began, or one that a longer text began."""
-    room = Room(max_batch_tokens=100, max_batch_size=len(beside) + 2)
+    room = Room(max_batch_tokens=100, max_batch_size=len(beside) + 2, max_padding_tokens=64)
     lane, items = fill(7, 7, 7, 7, 7)
     taken = [item for _ in range(3) for item in take(lane, room, beside)]
     assert taken == items
@@ -69,7 +69,7 @@ def test_texts_of_one_length_leave_in_the_order_of_arrival(beside):
 def test_of_shorter_neighbours_the_oldest_is_taken():
     """A longer text that is the oldest of all takes the first of the shorter ones, not the last."""
     lane, items = fill(8, 7, 7, 7, 6)
-    room = Room(max_batch_tokens=100, max_batch_size=3)
+    room = Room(max_batch_tokens=100, max_batch_size=3, max_padding_tokens=64)
     assert take(lane, room) == [items[1], items[2], items[0]]
     assert take(lane, room) == [items[4], items[3]]
 
@@ -112,7 +112,7 @@ def test_clear_gives_all_oldest_first_and_the_lane_serves_on():
 )
 def test_fewer_than_the_bound_overtake_a_text_whatever_comes_later(first, later, bound, size):
     """Counted over its whole wait, for every text; and a batch is never too large."""
-    room = Room(max_batch_tokens=60, max_batch_size=size)
+    room = Room(max_batch_tokens=60, max_batch_size=size, max_padding_tokens=64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lane_module, "MAX_OVERTAKING", bound)
         lane, waiting = fill(*first)

@@ -2,22 +2,29 @@
 
 import asyncio
 import gc
+import json
 import os
 import shutil
 import sys
 import threading
 import weakref
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from httpx import ASGITransport, AsyncClient
+from onnx import numpy_helper
 
 from service.app import create_app
 from service.background import in_background
 from service.loader import ModelStore
-from service.runtime.artifact import ArtifactError
+from service.runtime.artifact import ArtifactError, FileEntry
+from service.runtime.engine import EngineError
 from service.settings import Settings
-from tests.artifacts import write_artifact
+from tests.artifacts import make_model, write_artifact
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority on Linux only")
 
@@ -62,6 +69,52 @@ def test_version_that_leads_elsewhere_is_refused(versions, version):
     """A name of a folder right below, or nothing."""
     with pytest.raises(ArtifactError):
         store_of(versions).load(version)
+
+
+def replace_file(artifact: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Another content, with a manifest that vouches for it."""
+    content = change((artifact / name).read_bytes())
+    (artifact / name).write_bytes(content)
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    manifest["files"][name] = asdict(FileEntry.of(content))
+    (artifact / "manifest.json").write_text(json.dumps(manifest))
+
+
+def without_numbers(model: bytes) -> bytes:
+    """The graph with embeddings that are NaN for every id but those of the warm-up."""
+    graph = onnx.ModelProto.FromString(model)
+    table = graph.graph.initializer[0]
+    values = numpy_helper.to_array(table).copy()
+    values[2:] = np.nan
+    table.CopyFrom(numpy_helper.from_array(values, table.name))
+    return bytes(graph.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "error", "message"),
+    [
+        ("tokenizer.model", lambda content: b"\xff" * 64, ArtifactError, "no SentencePiece model"),
+        ("model.onnx", lambda content: make_model(20, 3), EngineError, "fails on a trial text"),
+        ("model.onnx", without_numbers, EngineError, "on a trial text: .* not finite"),
+    ],
+    ids=["garbage for a tokenizer", "more ids than embeddings", "no numbers"],
+)
+def test_version_that_would_fail_every_request_is_refused_although_its_hashes_are_right(
+    versions, file, change, error, message
+):
+    """It is tried on a text before it answers anybody."""
+    replace_file(versions / "10", file, change)
+    with pytest.raises(error, match=message) as caught:
+        store_of(versions).load()
+    assert "\n" not in str(caught.value)
+
+
+def test_highest_id_of_the_tokenizer_is_tried(versions):
+    """Its graph may know fewer ids than that, also if the trial text has none of those."""
+    highest = store_of(versions).load().tokenizer.vocab_size - 1
+    replace_file(versions / "10", "model.onnx", lambda content: make_model(highest, 3))
+    with pytest.raises(EngineError, match=f"fails on id {highest}, the highest of its tokenizer"):
+        store_of(versions).load()
 
 
 def threads_of_process() -> set[int]:

@@ -26,11 +26,11 @@ def test_lines_are_json_with_level_and_time(capfd):
     assert entry["timestamp"].endswith("Z")
 
 
-def test_terminal_gets_readable_lines(monkeypatch, capsys):
+def test_terminal_gets_readable_lines(monkeypatch, capfd):
     """For people at a shell."""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     make_logger("info").info("request", status=200)
-    line = capsys.readouterr().err
+    line = capfd.readouterr().err
     assert "request" in line
     assert not line.startswith("{")
 

@@ -55,10 +55,15 @@ class Shelf:
 
 
 class Classifiers:
-    """Makes as much of a classifier as the registry looks at, and knows which were closed."""
+    """Makes as much of a classifier as the registry looks at, and knows which were closed.
+
+    While `unused` is clear, a request is in each of them.
+    """
 
     def __init__(self) -> None:
         self.closed: list[tuple[str, float]] = []
+        self.unused = asyncio.Event()
+        self.unused.set()
 
     def make(self, model: LoadedModel) -> SimpleNamespace:
         """A classifier of `model`."""
@@ -66,7 +71,7 @@ class Classifiers:
         async def close(timeout_s: float) -> None:
             self.closed.append((model.manifest.version, timeout_s))
 
-        return SimpleNamespace(model=model, close=close)
+        return SimpleNamespace(model=model, close=close, idle=self.unused.wait)
 
 
 Start = Callable[..., Registry]
@@ -169,12 +174,49 @@ async def test_what_is_not_loaded_is_refused_and_the_active_version_serves_on(
     ]
 
 
-async def test_failure_of_our_own_is_reported_without_its_message(registry, shelf, changes):
-    """The caller gets the exception."""
-    shelf.broken = {"2": MemoryError("a secret")}
-    with pytest.raises(MemoryError):
+@pytest.mark.parametrize("error", [MemoryError("too\nlarge"), RuntimeError("too\nlarge")])
+async def test_whatever_goes_wrong_in_loading_refuses_the_version(registry, shelf, changes, error):
+    """The old one serves on; at the start it is an error that ends `heed` with a line."""
+    shelf.broken = {"2": error}
+    reason = f"it cannot be loaded: {type(error).__name__} too large"
+    with pytest.raises(VersionRefusedError, match=reason):
         await registry.activate("2")
-    assert [(change.outcome, change.reason) for change in changes] == [("failed", "MemoryError")]
+    assert [(change.outcome, change.reason) for change in changes] == [("refused", reason)]
+    assert loaded(registry) == ["1"]
+    assert (await registry.activate("3")).outcome == "activated"
+    shelf.on_disk = ["2"]
+    with pytest.raises(ArtifactError, match=reason):
+        await Registry(shelf, Classifiers().make).start()
+
+
+async def test_version_that_gets_no_threads_is_refused(shelf, classifiers):
+    """Loaded, but without a batcher it cannot answer."""
+    registry = Registry(shelf, classifiers.make)
+    await registry.start()
+
+    def make(model: LoadedModel) -> SimpleNamespace:
+        raise RuntimeError("can't start new thread")
+
+    registry._make = make
+    shelf.on_disk = ["1", "2"]
+    with pytest.raises(VersionRefusedError, match="can't start new thread"):
+        await registry.activate("2")
+    assert loaded(registry) == ["1"]
+
+
+async def test_failure_of_our_own_is_reported_without_its_message(registry, changes):
+    """The caller gets the exception; the next change is as good as any."""
+
+    def fail(classifier: SimpleNamespace) -> None:
+        raise ZeroDivisionError("a secret")
+
+    registry._on_active, on_active = fail, registry._on_active
+    with pytest.raises(ZeroDivisionError):
+        await registry.activate("2")
+    assert [(change.outcome, change.reason) for change in changes] == [
+        ("failed", "ZeroDivisionError")
+    ]
+    registry._on_active = on_active
     assert (await registry.activate("3")).outcome == "activated"
 
 
@@ -234,7 +276,8 @@ async def test_no_more_versions_stay_in_memory_than_the_policy_says(registry, cl
 
 
 async def test_version_that_leaves_first_finishes_what_it_began(shelf, classifiers):
-    """No request finds it any more, but it is not closed while one may be in it."""
+    """No request finds it any more, but it is not closed while one is in it."""
+    classifiers.unused.clear()
     registry = Registry(shelf, classifiers.make, Policy(max_loaded=1, drain_s=3600.0))
     await registry.start()
     shelf.on_disk = ["1", "2"]
@@ -246,6 +289,58 @@ async def test_version_that_leaves_first_finishes_what_it_began(shelf, classifie
         registry.rollback()
     await registry.close(5.0)
     assert sorted(classifiers.closed) == [("1", 0.0), ("2", 5.0)]
+
+
+async def test_nothing_is_loaded_while_a_version_that_leaves_finishes_its_requests(
+    shelf, classifiers
+):
+    """Fast changes wait: no more than one version above the policy is ever in memory."""
+    classifiers.unused.clear()
+    registry = Registry(shelf, classifiers.make, Policy(max_loaded=1, drain_s=3600.0))
+    await registry.start()
+    shelf.on_disk = ["1", "2", "3"]
+    await registry.activate("2")
+    changing = asyncio.create_task(registry.activate("3"))
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+        assert shelf.loaded == ["1", "2"]
+    classifiers.unused.set()
+    assert (await changing).version == "3"
+    assert classifiers.closed == [("1", 0.0)]
+    await settle()
+    assert classifiers.closed == [("1", 0.0), ("2", 0.0)]
+
+
+async def test_version_that_leaves_is_closed_when_its_requests_have_had_their_time(
+    shelf, classifiers
+):
+    """Whatever is in it still would be too late."""
+    classifiers.unused.clear()
+    registry = Registry(shelf, classifiers.make, Policy(max_loaded=1, drain_s=0.01))
+    await registry.start()
+    shelf.on_disk = ["1", "2"]
+    await registry.activate("2")
+    await asyncio.gather(*registry._evictions)
+    assert classifiers.closed == [("1", 0.0)]
+
+
+async def test_change_that_waits_for_a_version_to_leave_is_cancelled_by_the_end(
+    shelf, classifiers, changes
+):
+    """Nothing more is loaded."""
+    classifiers.unused.clear()
+    policy = Policy(max_loaded=1, drain_s=3600.0)
+    registry = Registry(shelf, classifiers.make, policy, on_change=changes.append)
+    await registry.start()
+    shelf.on_disk = ["1", "2", "3"]
+    await registry.activate("2")
+    changing = asyncio.create_task(registry.activate("3"))
+    await asyncio.sleep(0.05)
+    await registry.close(0.0)
+    with pytest.raises(ClosedError):
+        await changing
+    assert shelf.loaded == ["1", "2"]
+    assert changes[-1][:3] == ("activate", "cancelled", "3")
 
 
 async def test_reload_activates_the_highest_version_on_disk(registry, shelf, changes):
@@ -283,16 +378,54 @@ async def test_other_labels_are_allowed_and_reported(registry, shelf):
     assert (change.labels_added, change.labels_removed) == (("stolen_card",), ("double_charge",))
 
 
-async def test_version_that_comes_after_the_end_is_not_started(registry, shelf, classifiers):
-    """Nobody would close it."""
+async def test_end_cancels_a_version_that_is_being_loaded(registry, shelf, classifiers, changes):
+    """At once, and it is never started: nobody would close it."""
+    shelf.entered.clear()
     shelf.gate.clear()
     task = asyncio.create_task(registry.activate("2"))
     await asyncio.to_thread(shelf.entered.wait, 20)
     await registry.close(1.0)
-    shelf.gate.set()
     with pytest.raises(ClosedError):
         await task
+    shelf.gate.set()
     assert classifiers.closed == [("1", 1.0)]
+    assert changes == [Change("activate", "cancelled", "2")]
+
+
+async def test_end_cancels_a_version_of_which_nothing_is_loaded_yet(registry, shelf, changes):
+    """The folder is looked through before."""
+    task = asyncio.create_task(registry.activate("2"))
+    await asyncio.sleep(0)
+    await registry.close(0.0)
+    with pytest.raises(ClosedError):
+        await task
+    assert shelf.loaded == ["1"]
+    assert changes == [Change("activate", "cancelled", "2")]
+
+
+async def test_change_whose_caller_is_cancelled_is_reported_as_that(registry, shelf, changes):
+    """And keeps no other from beginning."""
+    shelf.gate.clear()
+    task = asyncio.create_task(registry.activate("2"))
+    await asyncio.to_thread(shelf.entered.wait, 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    shelf.gate.set()
+    assert changes == [Change("activate", "cancelled", "2")]
+    assert (await registry.activate("3")).outcome == "activated"
+
+
+async def test_nothing_is_changed_after_the_end(registry, changes):
+    """Whatever is asked for."""
+    await registry.activate("2")
+    await registry.close(0.0)
+    with pytest.raises(ClosedError):
+        registry.rollback()
+    for change in (registry.activate("1"), registry.reload()):
+        with pytest.raises(ClosedError):
+            await change
+    assert [change.outcome for change in changes] == ["activated"] + ["cancelled"] * 3
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings, explain_invalid
+from service.http.ratelimit import Quota, RateLimiter, header_fields
+from service.settings import MAX_RATE, MIN_RATE, Settings, explain_invalid
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
@@ -35,6 +36,7 @@ def test_environment_sets_and_arguments_win(monkeypatch, tmp_path):
         ({"max_body_bytes": 10}, "max_body_bytes (10) is below max_text_chars (20000)"),
         ({"shutdown_grace_s": 1}, "shutdown_grace_s (1) is below request_timeout_s (10)"),
         ({"admin_port": 8000}, "port and admin_port are both 8000"),
+        ({"admin_port": 8000, "admin_host": "0.0.0.0"}, "port and admin_port are both 8000"),
         ({"trusted_proxies": "10.0.0.0/8, proxy"}, "HEED_TRUSTED_PROXIES: expected addresses or"),
         ({"trusted_proxies": "10.0.0.1/8"}, "10.0.0.1/8 has host bits set"),
         ({"trusted_proxies": "*"}, "HEED_TRUSTED_PROXIES: expected addresses or networks"),
@@ -53,6 +55,40 @@ def test_bad_value_or_combination_is_refused_in_one_line(given, reason):
     line = explain_invalid(caught.value)
     assert reason in line
     assert "\n" not in line
+
+
+NUMBERS = [
+    name
+    for name, field in Settings.model_fields.items()
+    if field.annotation in (int, float) or name == "admin_port"
+]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e400", "9" * 400, "-1"])
+def test_number_beyond_all_measure_is_refused(monkeypatch, tmp_path, name, value):
+    """At start; later it would break the arithmetic of a request."""
+    variable = f"HEED_{name.upper()}"
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValidationError) as caught:
+        Settings(model=tmp_path)
+    assert explain_invalid(caught.value).startswith(f"{variable}: ")
+
+
+@pytest.mark.parametrize("rate", [MIN_RATE, MAX_RATE, 0.0])
+def test_every_rate_that_is_accepted_can_be_counted(rate):
+    """Whole seconds in header fields, for the smallest and the largest burst."""
+    assert Settings(model="artifact", key_rate_limit=rate).key_rate_limit == rate
+    for burst in (1, 1_000_000) if rate else ():
+        quota = Quota(rate, burst)
+        assert header_fields(quota, RateLimiter().take("a", quota, 1e6))
+
+
+@pytest.mark.parametrize("rate", [1e-320, 1e-7, 1e7])
+def test_rate_that_cannot_be_counted_is_refused(rate):
+    """What was expected instead."""
+    with pytest.raises(ValidationError, match="expected 0, or 1e-06 to 1,000,000 requests"):
+        Settings(model="artifact", key_rate_limit=rate)
 
 
 def test_lists_are_written_with_commas():

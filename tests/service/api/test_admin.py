@@ -14,6 +14,7 @@ from service.http.key_edit import add, make_secret
 from service.http.keys import Key
 from service.settings import Settings
 from tests.artifacts import write_artifact
+from tests.loglines import events
 
 CREATED = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -55,6 +56,15 @@ async def test_versions_are_listed_as_they_are_in_memory_and_on_disk(versions):
         assert (await client.post("/admin/rollback")).json()["active"] == "1"
 
 
+async def test_head_is_answered_wherever_get_is(versions):
+    """And only there."""
+    async with administering(versions) as client:
+        for path in ("/admin/versions", "/health/live", "/metrics"):
+            assert (await client.head(path)).status_code == 200
+        answer = await client.head("/admin/rollback")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
 async def test_labels_that_differ_are_named(versions):
     """In the answer, as clients may depend on them."""
     write_artifact(versions / "0", version="0", labels=("refund", "other"))
@@ -83,6 +93,19 @@ async def test_probes_and_metrics_are_those_of_the_service(versions):
         assert (await client.post("/v1/classify", json={"inputs": "a"})).status_code == 404
         body = await client.post("/admin/rollback", content=b"x" * 2000)
         assert body.status_code == 413
+
+
+async def test_log_names_the_routes_by_their_templates(versions, capfdbinary):
+    """Not what stands in their place: a path may hold anything."""
+    async with administering(versions) as client:
+        for path in ("/admin/versions/secret", "/admin/rollback", "/secret"):
+            await client.post(path)
+    lines = capfdbinary.readouterr().err.decode()
+    assert [(line["route"], line["status"]) for line in events(lines, "request")] == [
+        ("/admin/versions/{version}", 404),
+        ("/admin/rollback", 409),
+        ("unmatched", 404),
+    ]
 
 
 async def test_before_a_model_is_loaded_nothing_can_be_changed(versions):

@@ -87,15 +87,14 @@ async def test_tokens_count_before_truncation(serve, tiny_artifact):
 
 
 async def test_words_cut_the_text_and_their_weights_sum_to_one(serve):
-    """With `explain`, for every script; words lost to truncation are there with weight 0."""
+    """With `explain`, for every script; words lost to truncation are not there."""
     texts = ["my card 😀 again!", "我的卡在哪里", "أين بطاقتي", "again " * 60]
     async with serve() as client:
         results = (await post(client, inputs=texts, explain="attention")).json()["results"]
     for text, result in zip(texts, results, strict=True):
         assert all(text[word["start"] : word["end"]] == word["text"] for word in result["words"])
         assert sum(word["weight"] for word in result["words"]) == pytest.approx(1.0, abs=1e-5)
-    assert len(results[3]["words"]) == 60
-    assert results[3]["words"][-1]["weight"] == 0.0
+    assert 0 < len(results[3]["words"]) < 60
 
 
 async def test_answer_does_not_depend_on_who_shares_the_batch(serve, tiny_artifact):

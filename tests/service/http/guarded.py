@@ -13,8 +13,9 @@ import uvicorn
 
 from service.http.connections import Connections
 from service.http.meter import ProtocolLimits
-from service.http.peers import Peers, parse_networks
+from service.http.peers import Peers
 from service.http.protocol import guarded_protocol
+from service.networks import parse_networks
 
 PATIENCE_S = 10.0  # of a test, for what takes less than a second
 BIG_BYTES = 16_000_000  # more than the sockets hold

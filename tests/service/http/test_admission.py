@@ -112,6 +112,27 @@ async def test_body_is_read_again_as_soon_as_there_is_room(full, fake_engine):
     assert (await call(full.app))[0] == 200
 
 
+async def test_deadline_counts_while_the_body_comes(serve):
+    """504 as soon as it has passed, though the client goes on sending; and the body is not kept."""
+    async with serve() as client:
+        sent = []
+
+        async def receive():
+            if received:
+                await asyncio.sleep(3600)
+            received.append(True)
+            return {"type": "http.request", "body": b'{"inp', "more_body": True}
+
+        async def send(message):
+            sent.append(message)
+
+        received: list[bool] = []
+        headers = [(b"content-type", b"application/json"), (TIMEOUT, b"20")]
+        scope = {"type": "http", "method": "POST", "path": PATH, "query_string": b""}
+        await asyncio.wait_for(client.app(scope | {"headers": headers}, receive, send), 20.0)
+    assert sent[0]["status"] == 504
+
+
 async def test_health_and_metrics_are_never_refused(full):
     """They need no engine."""
     for path in ("/health/live", "/health/ready", "/metrics", "/v1/models"):

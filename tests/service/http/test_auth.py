@@ -4,12 +4,15 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
+from unittest.mock import Mock
 
 import httpx
 import pytest
 
+from service.errors import QueueFullError
 from service.http.key_edit import add, make_secret, revoke
-from service.http.keys import CHECK_S, SCOPES, Key, KeyFileError
+from service.http.keys import CHECK_S, Key, KeyFileError, ScopeName
 
 PATH = "/v1/classify"
 BODY = {"inputs": "a"}
@@ -60,9 +63,9 @@ def clock(monkeypatch):
 
 async def test_every_route_and_method_needs_a_key_but_the_probes(serve, file, clock):
     """Those of the OpenAPI document and others, for no, a wrong, a revoked and an expired key."""
-    revoked_id, revoked = new_key(file, scopes=list(SCOPES))
+    revoked_id, revoked = new_key(file, scopes=list(get_args(ScopeName)))
     revoke(file, revoked_id, PAST)
-    _, expired = new_key(file, scopes=list(SCOPES), expires=PAST)
+    _, expired = new_key(file, scopes=list(get_args(ScopeName)), expires=PAST)
     none = [{}, bearer("x"), bearer(make_secret()[1]), bearer(revoked), bearer(expired)]
     none += [{"X-API-Key": revoked}, {"Authorization": "Basic aGVlZDpoZWVk"}]
     methods = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "ODD")
@@ -126,7 +129,7 @@ async def test_two_keys_of_a_client_work_and_a_revoked_one_is_refused_within_a_s
 
 async def test_each_scope_opens_what_it_names(serve, file):
     """`classify` to classify, `explain` for words, `batch` for the priority; the rest to anyone."""
-    secrets = {name: new_key(file, scopes=[name])[1] for name in SCOPES}
+    secrets = {name: new_key(file, scopes=[name])[1] for name in get_args(ScopeName)}
     both = {name: new_key(file, scopes=["classify", name])[1] for name in ("explain", "batch")}
     priority = {"X-Request-Priority": "Batch"}
     explain = BODY | {"explain": "attention"}
@@ -232,6 +235,30 @@ async def test_default_quota_counts_where_the_entry_has_none(serve, file, clock)
             assert [answer.status_code for answer in answers] == expected
             has_fields = {"ratelimit-limit" in answer.headers for answer in answers}
             assert has_fields == {secret == limited}
+
+
+async def test_every_answer_to_a_limited_key_tells_its_quota(serve, file, monkeypatch):
+    """Also refusals before the body is read, errors of ours and paths that do not exist."""
+    _, secret = new_key(file, rate_limit=100.0)
+
+    async def left(status: int, method: str = "POST", path: str = PATH, **headers: str) -> str:
+        headers |= bearer(secret)
+        answer = await client.request(method, path, json=BODY, headers=headers)
+        assert answer.status_code == status, answer.text
+        assert len(answer.headers.get_list("ratelimit")) == 1
+        return answer.headers["ratelimit-remaining"]
+
+    async with serve(api_keys_file=file) as client:
+        await left(200)
+        await left(404, path="/nope")
+        await left(405, "GET")
+        await left(403, **{"X-Request-Priority": "batch"})
+        await left(400, **{"X-Request-Timeout-Ms": "soon"})
+        await left(415, **{"Content-Type": "text/plain"})
+        classifier = client.app.state.registry.resolve()
+        for error, status in ((QueueFullError("full", 1.0), 503), (ZeroDivisionError(), 500)):
+            monkeypatch.setattr(classifier, "check", Mock(side_effect=error))
+            await left(status)
 
 
 async def test_refusals_are_counted_and_logged_with_id_and_client_but_never_a_key(

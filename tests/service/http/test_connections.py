@@ -4,9 +4,15 @@ import resource
 
 import pytest
 
-from service.http.connections import Connections, connection_limit, raise_file_limit
-from service.http.peers import Peers, parse_networks
-from service.http.refusals import ANSWERS, Refusal
+from service.http.connections import (
+    Connections,
+    admin_connections,
+    connection_limit,
+    raise_file_limit,
+)
+from service.http.peers import Peers
+from service.http.refusals import Refusal
+from service.networks import parse_networks
 
 
 class Open:
@@ -108,6 +114,13 @@ def test_settings_decide(settings):
     assert admit(connections, "10.0.0.1", 3) == [None] * 3
 
 
-def test_every_refusal_that_can_be_answered_is():
-    """The other two have no answer by their nature."""
-    assert set(Refusal) - set(ANSWERS) == {Refusal.PIPELINED, Refusal.WRITE_TIMEOUT}
+def test_admin_port_has_a_few_connections_which_the_public_one_leaves_to_it(monkeypatch, settings):
+    """Of the open files too: neither port can take all of them."""
+    with_admin = settings.model_copy(update={"admin_port": 0})
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 1024))
+    assert Connections.of_admin().limit == admin_connections(with_admin) == 32
+    assert admin_connections(settings) == 0
+    assert Connections.from_settings(settings).limit == 1024 - 48
+    assert Connections.from_settings(with_admin).limit == 1024 - 48 - 32
+    few = with_admin.model_copy(update={"max_connections": 100})
+    assert Connections.from_settings(few).limit == 100

@@ -35,6 +35,14 @@ async def test_harmless_request_id_is_kept_any_other_replaced(serve):
         ("POST", "/v1//classify", 404, None),
         ("POST", "/V1/classify", 404, None),
         ("POST", "/v1/classify%2f", 404, None),
+        ("POST", "/v1/classify%0a", 404, None),
+        ("GET", "/v1/models%0A", 404, None),
+        ("POST", "/v1/classify%00", 404, None),
+        ("POST", "/v1/classify%7f", 404, None),
+        ("POST", "/%0d/v1/classify", 404, None),
+        ("POST", "/v1/classify%250a", 404, None),
+        ("POST", "//v1/classify", 404, None),
+        ("POST", "/v1/classify;a", 404, None),
         ("FOO", "/nope", 404, None),
         ("GET", "/v1/classify", 405, "POST"),
         ("HEAD", "/v1/classify", 405, "POST"),
@@ -42,18 +50,29 @@ async def test_harmless_request_id_is_kept_any_other_replaced(serve):
         ("OPTIONS", "/v1/classify", 405, "POST"),
         ("FOO", "/v1/classify", 405, "POST"),
         ("post", "/v1/classify", 405, "POST"),
-        ("DELETE", "/v1/models", 405, "GET"),
-        ("TRACE", "/health/live", 405, "GET"),
-        ("CONNECT", "/metrics", 405, "GET"),
+        ("DELETE", "/v1/models", 405, "GET, HEAD"),
+        ("TRACE", "/health/live", 405, "GET, HEAD"),
+        ("CONNECT", "/metrics", 405, "GET, HEAD"),
     ],
 )
 async def test_routing_errors_are_problems(serve, method, path, status, allow):
-    """Nothing answers in the framework's own form; a path is what it is, to the letter."""
+    """Nothing answers in the framework's own form; a path is what it is when decoded once."""
     async with serve() as client:
         answer = await client.send(raw_request(client, method, path))
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers.get("allow") == allow
+
+
+async def test_path_with_a_line_break_is_logged_and_counted_as_no_route(serve, capfd):
+    """The router would find the route in front of it, past deadline and accounts."""
+    async with serve() as client:
+        answer = await client.post("/v1/classify%0a", json={"inputs": "a"})
+        metrics = (await client.get("/metrics")).text
+    assert answer.status_code == 404
+    line = events(capfd.readouterr().err, "request")[0]
+    assert (line["route"], line["outcome"], line["texts"]) == ("unmatched", "invalid", 0)
+    assert "heed_requests_received_total 0.0" in metrics
 
 
 def raw_request(client, method: str, path: str) -> httpx.Request:

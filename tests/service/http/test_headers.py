@@ -81,6 +81,18 @@ async def test_given_origins_may_call_and_read_why_they_were_refused(serve, sett
             for body in ({"inputs": "a"}, {}, {"inputs": "a" * 20_000})
         ]
         foreign = await client.post("/v1/classify", json={}, headers={"Origin": OTHER})
+        refused = await client.options(
+            "/v1/classify",
+            headers={
+                "Origin": HOME,
+                "Access-Control-Request-Method": "PUT",
+                "Access-Control-Request-Headers": "x-forwarded-for",
+            },
+        )
+    assert refused.status_code == 403
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json()["detail"] == "Disallowed CORS method, headers"
+    assert refused.json()["request_id"] == refused.headers["x-request-id"]
     assert preflight.status_code == 200
     assert [answer.status_code for answer in answers] == [200, 422, 413]
     origin = "*" if setting == "*" else HOME

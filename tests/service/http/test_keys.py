@@ -9,13 +9,14 @@ import stat
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import service.http
 from service.http import keys as keys_module
 from service.http.key_edit import add, make_secret, revoke
-from service.http.keys import SCOPES, Key, KeyFileError, Keys, parse, read, warn_if_open
+from service.http.keys import Key, KeyFileError, Keys, ScopeName, parse, read, warn_if_open
 from service.logs import make_logger
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -58,7 +59,7 @@ def test_file_written_is_file_read(tmp_path):
     _, plain = entry()
     _, full = entry(
         "Käse + so",
-        scopes=list(SCOPES),
+        scopes=list(get_args(ScopeName)),
         expires=NOW + timedelta(days=1),
         rate_limit=2.5,
         burst=7,
@@ -103,7 +104,10 @@ def test_example_of_the_documentation_is_accepted():
         (text(expire="2026-06-01"), "f: entry 1: has an unknown field; known: id, client,"),
         (text(expires="2026-06-01T00:00:00"), "f: entry 1: expires: Input should have timezone"),
         (text(expires='"2026-06-01"'), "f: entry 1: expires: Input should be a valid datetime"),
-        (text(rate_limit="-1"), "f: entry 1: rate_limit: Input should be greater than"),
+        (text(rate_limit="-1"), "f: entry 1: rate_limit: expected 0, or 1e-06 to 1,000,000"),
+        (text(rate_limit="1e-320"), "f: entry 1: rate_limit: expected 0, or 1e-06 to"),
+        (text(rate_limit="2e6"), "f: entry 1: rate_limit: expected 0, or 1e-06 to"),
+        (text(rate_limit="inf"), "f: entry 1: rate_limit: Input should be a finite number"),
         (text(rate_limit="nan"), "f: entry 1: rate_limit: Input should be a finite number"),
         (text(rate_limit="true"), "f: entry 1: rate_limit: Input should be a valid number"),
         (text(burst="0"), "f: entry 1: burst: Input should be greater than or equal to 1"),

@@ -90,7 +90,7 @@ def test_huge_head_is_431_and_the_client_can_read_it(server, size, where):
 def test_too_many_fields_are_431(server):
     """As many as the limit are allowed."""
     for fields, status in [(LIMITS.max_header_fields, 200), (LIMITS.max_header_fields + 1, 431)]:
-        with server.connect(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * fields + b"\r\n") as client:
+        with server.connect(GET[:-2] + b"a: b\r\n" * (fields - 1) + b"\r\n") as client:
             assert client.response().status == status
 
 
@@ -121,6 +121,13 @@ def test_head_behind_another_request_has_the_same_limits(server, body):
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"get / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/3.0\r\n\r\n",
+        b"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/0.9\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\nA: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\n\r\n",
         b"GET /a\0b HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\nHost: a\n\n",
@@ -158,6 +165,7 @@ def test_malformed_request_is_400(server, request_bytes):
         answer = client.response()
         assert answer.status == 400
         assert answer.problem()["type"] == "urn:heed:problem:malformed-request"
+        assert answer.problem()["request_id"] == answer.fields["x-request-id"]
         assert client.is_closed()
     assert server.refused == {Refusal.MALFORMED: 1}
 
@@ -170,7 +178,7 @@ def test_malformed_request_is_400(server, request_bytes):
         (b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", b"0"),
         (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", b"0"),
         (b"\r\n\r\n" + GET, b"0"),
-        (b"GET /" + b"x" * 4000 + b" HTTP/1.1\r\n\r\n", b"0"),
+        (b"GET /" + b"x" * 4000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"0"),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0;c\r\nT: u\r\n\r\n", b"3"),
         (HEAD + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n", b"0"),
     ],
@@ -204,7 +212,7 @@ def test_expect_continue_is_asked_for_the_body(server):
         assert client.response().status == 100
         assert client.ask(b"abc").body == b"3"
         assert client.is_closed()
-    early = b"POST /early HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+    early = b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
     with server.connect(early) as client:
         answer = client.response()
         assert (answer.status, answer.fields["connection"]) == (401, "close")
@@ -272,7 +280,8 @@ def test_body_of_a_request_answered_early_does_not_break_the_next(server, step):
 
 def test_endless_body_of_a_request_answered_early_is_cut(server):
     """It has the limits of any body."""
-    with server.connect(b"POST /early HTTP/1.1\r\nContent-Length: 9999999999\r\n\r\n") as client:
+    head = b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n"
+    with server.connect(head) as client:
         assert client.response().status == 401
         while client.send(b"a" * 1000):
             pass

@@ -57,6 +57,7 @@ CYCLE_ATTRIBUTES = [
     "message_event",
     "response_complete",
     "response_started",
+    "scope",
     "waiting_for_100_continue",
 ]
 

@@ -105,7 +105,7 @@ def test_silence_after_an_early_answer_closes():
 
 def test_slow_application_is_not_the_clients_fault():
     """Neither while reading is paused, as the body fills the buffer, nor before a 100."""
-    waiting = b"POST /gated HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+    waiting = post(b"abc", b"/gated", b"Expect: 100-continue\r\n")[:-3]
     with guarded(body_timeout_s=SHORT_S, min_body_rate=1_000_000) as server:
         body = b"a" * 90_000
         with server.connect(waiting) as patient, server.connect() as client:

@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import socket
+from unittest.mock import Mock
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -27,8 +29,13 @@ class Transport:
         """Remember it."""
         self.aborted = True
 
-    def get_extra_info(self, name: str) -> None:
-        """Nothing."""
+    def set_write_buffer_limits(self, high: int) -> None:
+        """Remember it."""
+        self.high = high
+
+    def get_extra_info(self, name: str) -> Mock | None:
+        """A socket, and nothing else."""
+        return Mock(spec=socket.socket, family=socket.AF_UNIX) if name == "socket" else None
 
     write = close = is_closing = pause_reading = resume_reading = get_extra_info
 
@@ -54,6 +61,12 @@ async def test_buffer_that_does_not_shrink_is_cut():
     assert not transport.aborted
     protocol.check(30.0)
     assert transport.aborted
+
+
+async def test_little_of_what_a_client_does_not_read_is_kept():
+    """The next answer waits; here 16 KiB, in the kernel what it makes of 256."""
+    _, transport = connected(0)
+    assert transport.high == 16_384
 
 
 async def test_progress_starts_the_time_again():

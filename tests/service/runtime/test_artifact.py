@@ -271,6 +271,9 @@ def test_what_onnx_runtime_gets_are_the_bytes_that_were_hashed(artifact, monkeyp
         ({"labels": ["a"]}, "unusable value for labels"),
         ({"labels": ["a", "a"]}, "unusable value for labels"),
         ({"labels": ["a", 1]}, "unusable value for labels"),
+        ({"labels": ["a", "\ud800"]}, "is not JSON in UTF-8"),
+        ({"metrics": {"test": {"\udfff": 0.5}}}, "is not JSON in UTF-8"),
+        ({"metrics": {"test": {"rows": 10**400}}}, "unusable value for metrics"),
         ({"inputs": ["ids"]}, "unusable value for inputs"),
         ({"outputs": ["logits"]}, "unusable value for outputs"),
         ({"max_length": 0}, "unusable value for max_length"),
@@ -355,9 +358,50 @@ def test_highest_version_of_a_folder_of_versions_is_found(artifact, tmp_path):
 
 
 def test_versions_sort_as_people_read_them():
-    """Parts are numbers where they can be."""
-    ordered = ["1", "1.9", "1.10", "2", "2.0.1", "10"]
+    """Parts are numbers where they can be; no two are equal, whichever is found first."""
+    ordered = ["01", "1", "1.9", "1.10", "2", "2.0.1", "10"]
     assert sorted(sorted(ordered), key=version_key) == ordered
+    assert sorted(sorted(ordered, reverse=True), key=version_key) == ordered
+
+
+def locked(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let nothing below `folder` be looked at, as if its mode said so."""
+    stat = Path.stat
+
+    def refuse(path: Path, **options: bool) -> os.stat_result:
+        if path.parent == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+
+
+def test_version_that_cannot_be_read_keeps_no_other_from_being_served(
+    artifact, tmp_path, monkeypatch, caplog
+):
+    """It is passed over, and named in the log; what is asked for by its name is an error."""
+    versions = tmp_path / "versions"
+    for version in ("1", "2"):
+        shutil.copytree(artifact, versions / version)
+    (versions / "3").symlink_to("3")
+    (versions / "4").touch()
+    locked(monkeypatch, versions / "2")
+    assert list_versions(versions) == ["1"]
+    assert find_artifact(versions) == versions / "1"
+    assert "2 is passed over, it cannot be read: Permission denied" in caplog.text
+    with pytest.raises(ArtifactError, match="2 cannot be read: Permission denied"):
+        find_artifact(versions / "2")
+
+
+def test_folder_of_versions_that_cannot_be_listed_is_an_error(artifact, monkeypatch):
+    """In a line, not as a failure of our own."""
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ArtifactError, match="cannot be read: Permission denied"):
+        list_versions(artifact)
 
 
 @given(st.lists(st.text("0123456789.ab-", min_size=1, max_size=6), max_size=6))

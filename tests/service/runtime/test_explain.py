@@ -2,6 +2,7 @@
 
 import time
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,15 +62,26 @@ def test_token_over_several_words_is_shared_out_by_characters():
     assert [w.weight for w in explain("abc!", [(0, 4)], [1.0])] == [0.75, 0.25]
 
 
-def test_truncated_words_are_listed_with_weight_zero():
-    """The rest still sums to 1."""
-    result = explain("one two three", [(0, 3)], [0.4])
-    assert [(word.text, word.weight) for word in result] == [("one", 1.0), ("two", 0), ("three", 0)]
+def test_truncated_words_are_not_listed():
+    """A word is, whole, if a token reaches its first character; the rest sums to 1."""
+    result = explain("one twofold three", [(0, 3), (3, 7)], [0.3, 0.1])
+    assert [(word.text, pytest.approx(word.weight)) for word in result] == [
+        ("one", 0.75),
+        ("twofold", 0.25),
+    ]
+    assert [word.text for word in explain("one two", [(0, 4)], [1.0])] == ["one"]
+
+
+def test_words_are_json_as_they_are():
+    """Without a dict for each: a long text has thousands."""
+    (word,) = explain("one", [(0, 3)], [1.0])
+    assert orjson.dumps(word) == b'{"start":0,"end":3,"text":"one","weight":1.0}'
 
 
 def test_weight_on_nothing_visible_is_even_over_the_words():
     """If only blanks got weight, no word counted more than another."""
-    assert [word.weight for word in explain("a b", [(1, 2)], [1.0])] == [0.5, 0.5]
+    result = explain("a b", [(0, 1), (1, 2), (2, 3)], [0.0, 1.0, 0.0])
+    assert [word.weight for word in result] == [0.5, 0.5]
 
 
 def test_text_without_words_has_no_weights():
@@ -95,7 +107,9 @@ def test_weights_sum_to_one_and_spans_cut_the_text(text, data):
     share = st.floats(0.0, 1.0, allow_subnormal=False)
     weights = data.draw(st.lists(share, min_size=len(spans), max_size=len(spans)))
     result = explain(text, spans, weights)
-    assert [word.text for word in result] == cut(text)
+    assert [word.text for word in result] == cut(text)[: len(result)]
+    listed = result[-1].end if result else 0
+    assert listed >= len(text[: spans[-1][1]].rstrip())
     assert all(text[word.start : word.end] == word.text for word in result)
     assert all(word.weight >= 0.0 for word in result)
     if result:

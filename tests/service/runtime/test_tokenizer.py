@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.runtime.artifact import ArtifactError
 from service.runtime.tokenizer import Tokenizer, pad
 from tests.artifacts import MAX_LENGTH, train_tokenizer
 
@@ -62,6 +63,16 @@ def test_any_text_encodes_with_matching_spans(text):
     encoding = TOKENIZER.encode(text)
     assert 1 <= len(encoding.input_ids) <= MAX_LENGTH
     assert len(TOKENIZER.spans(text)) == len(encoding.input_ids)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 64, train_tokenizer()[:-50]])
+def test_bytes_that_are_no_tokenizer_are_a_sound_error(content):
+    """Nothing, something else, and one that was cut: in a line."""
+    with pytest.raises(
+        ArtifactError, match=r"tokenizer\.model is no SentencePiece model"
+    ) as caught:
+        Tokenizer(content, MAX_LENGTH)
+    assert "\n" not in str(caught.value)
 
 
 def test_pad_makes_a_rectangle_and_a_mask():
