@@ -33,6 +33,11 @@ def settled(server: Server) -> dict[str, float]:
         time.sleep(0.05)
 
 
+def grown(metrics: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    """How much each has grown since a moment at which nobody sent."""
+    return {name: value - before.get(name, 0.0) for name, value in metrics.items()}
+
+
 def check(server: Server, clients: Counter[str] | None = None) -> Measured:
     """`compare` of a service that nobody else has sent anything to since it started."""
     return compare(settled(server), clients)
@@ -50,8 +55,7 @@ def compare(metrics: Mapping[str, float], clients: Counter[str] | None = None) -
     if received != sum(outcomes.values()):
         problems.append(f"{received:.0f} received, {sum(outcomes.values()):.0f} with an outcome")
     for gauge in ("heed_queue_depth", "heed_in_flight_requests"):
-        # The scrape itself is a request in flight.
-        if metrics[gauge] > (gauge == "heed_in_flight_requests"):
+        if metrics[gauge]:
             problems.append(f"{gauge} is {metrics[gauge]:.0f}")
     if clients is not None:
         problems += _differences(clients, received, outcomes)

@@ -120,24 +120,29 @@ def exchange(
         timeout_s: of silence.
         half_close: end the sending side when all is sent.
     """
+    with socket.create_connection((HOST, port), timeout_s) as connection:
+        return talk(connection, raw, half_close=half_close)
+
+
+def talk(connection: socket.socket, raw: bytes, *, half_close: bool = False) -> Exchange:
+    """`exchange` on a connection that is there, and stays open; its timeout is that of silence."""
     began = time.monotonic()
     seen, closed = bytearray(), False
-    with socket.create_connection((HOST, port), timeout_s) as connection:
-        with contextlib.suppress(OSError):  # it may hang up in the middle: read what it said
-            connection.sendall(raw)
-            if half_close:
-                connection.shutdown(socket.SHUT_WR)
-        try:
-            while piece := connection.recv(65_536):
-                seen += piece
-                if not half_close and _is_whole(seen):
-                    break
-            else:
-                closed = True
-        except ConnectionError:
+    with contextlib.suppress(OSError):  # it may hang up in the middle: read what it said
+        connection.sendall(raw)
+        if half_close:
+            connection.shutdown(socket.SHUT_WR)
+    try:
+        while piece := connection.recv(65_536):
+            seen += piece
+            if not half_close and _is_whole(seen):
+                break
+        else:
             closed = True
-        except TimeoutError:
-            pass
+    except ConnectionError:
+        closed = True
+    except TimeoutError:
+        pass
     status = int(seen[9:12]) if seen.startswith(b"HTTP/1.1 ") else 0
     head, _, body = bytes(seen).partition(b"\r\n\r\n")
     closed = closed or b"connection: close" in head.lower()

@@ -1,46 +1,35 @@
 """A service that may use one core only: as many threads, and the rate of one."""
 
 import re
-from collections import defaultdict
 from collections.abc import Mapping
 
-from loadtest.texts import read_texts
 from tests.reliability.lab import Lab
-from tests.reliability.machine import watched
 from tests.reliability.measured import Figure, Measured, of_rounds, skip
-from tests.reliability.server import running
-from tests.reliability.wrk import WRK, Script
+from tests.reliability.pairs import alternate
+from tests.reliability.wrk import WRK
 
-CONNECTIONS = 64
 RATIO = 0.9
+DEFAULT, ONE = "default", "one thread"
 
 
 def measure(lab: Lab) -> Mapping[str, Measured]:
     """Its rate by default against that with one worker of one thread, in turn."""
     if WRK is None:
         return {"CPU limit": skip("wrk is not installed")}
-    script = Script(lab.folder, "limited", read_texts())
-    seconds = lab.seconds(4.0, 1.0)
     servers = {
-        "default": lab.service(),
-        "one thread": lab.service(engine_workers=1, intra_op_num_threads=1),
+        DEFAULT: lab.service(),
+        ONE: lab.service(engine_workers=1, intra_op_num_threads=1),
     }
-    rates: dict[str, list[float]] = defaultdict(list)
-    with running(servers["default"]), running(servers["one thread"]), watched() as watch:
-        said = re.search(r"(\d+) workers x (\d+) threads", servers["default"].log.read_text())
-        for server in servers.values():
-            script.run(server.url, CONNECTIONS, seconds, lab.cores.clients)
-        for pair in range(lab.times(5)):
-            for name in list(servers)[:: 1 if pair % 2 else -1]:
-                driven = script.run(servers[name].url, CONNECTIONS, seconds, lab.cores.clients)
-                rates[name].append(driven.rate_rps)
+    found = alternate(lab, servers, lab.times(5))
+    said = re.search(r"(\d+) workers x (\d+) threads", servers[DEFAULT].log.read_text())
     threads = int(said[1]) * int(said[2]) if said else 0
-    ratios = [a / b for a, b in zip(rates["default"], rates["one thread"], strict=True)]
+    rates = found.rate_rps
+    ratios = [own / one for own, one in zip(rates[DEFAULT], rates[ONE], strict=True)]
     ratio = of_rounds(ratios, "share", "of the rate with one thread")
     return {
         "CPU limit": Measured(
             threads == 1 and ratio.value >= RATIO,
             (Figure(threads, "", "threads that compute"), ratio),
-            noise=watch.noise,
+            noise=found.noise,
         )
     }

@@ -1,67 +1,106 @@
 """docs/reliability.md from the answers. Pure."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import get_args
 
-from tests.reliability.measured import Measured
-from tests.reliability.promises import Promise
+from tests.reliability.measured import Measured, Verdict
+from tests.reliability.promises import EVERY, Promise
 
 _HEAD = """\
 # What Heed promises, and what was measured
 
-Written by `make reliability`; by hand it would be overwritten. {summary}
+{summary} Written by `make reliability`; by hand it would be overwritten.
 
-Measured on {machine}. The service has the first core and its clients the others, where it is not
-said otherwise. "Engine of ..." is one that sleeps for a known time instead of computing, "real
-model" that of `make demo`. Load comes from the open-loop generator of the release gate
+{quick}Machine: {machine}. The service
+has the first core and its clients the others, where it is not said
+otherwise. "Engine of ..." is one that sleeps for a known time instead of computing, "real model"
+that of `make demo`. Load comes from the open-loop generator of the release gate
 ([gate.md](gate.md)); latencies count from when a request was due. A range is that of rounds, n the
 requests or rounds.
 
-A miss counts as *invalid* where the hypervisor took more than 2 % of the CPU meanwhile or other
-programs more than 5 %; so does any figure for which the generator could not send what was due. What
-held in spite of that did hold.
+**Met**: every test and every measurement that answers for the promise kept the target. A miss is
+*inconclusive* where the hypervisor took more than 2 % of the CPU meanwhile or other programs more
+than 5 %; so is any figure for which the generator could not send what was due. What kept its target
+in spite of that did keep it. *Not measured*: a program was missing, or a test was not run.
 """
-_COLUMNS = "| | promise | tested by | target | measured | |\n|---|---|---|---|---|---|"
-_MARKS = {"held": "held", "not held": "**not held**", "invalid": "*invalid*", "skipped": "skipped"}
+_QUICK = "**A quick run, to see that everything runs: its figures and verdicts mean nothing.**\n\n"
+_COLUMNS = "| | promise | target | |\n|---|---|---|---|"
+_MARKS = {"met": "met", "not met": "**not met**"}  # the others in italics
 
 
-def to_markdown(judged: Sequence[tuple[Promise, Measured]], machine: str) -> str:
-    """The document.
+def to_markdown(
+    judged: Sequence[tuple[Promise, Measured]], machine: str, *, quick: bool = False
+) -> str:
+    """The document: what was not met, the table of all promises, then how each was measured.
 
     Args:
         judged: all promises in their order, each with its answer.
-        machine: what it was measured on.
+        machine: what it was measured on, when, and which state of the code.
+        quick: whether it was a quick run.
     """
-    parts = [_HEAD.format(summary=summary(judged), machine=machine)]
-    numbered = enumerate(judged, 1)
+    numbered = list(enumerate(judged, 1))
+    parts = [_HEAD.format(summary=summary(judged), machine=machine, quick=_QUICK if quick else "")]
+    for verdict in get_args(Verdict)[1:]:
+        missed = [row for row in numbered if row[1][1].verdict == verdict]
+        if missed:
+            lines = "\n".join(_missed(number, *row) for number, row in missed)
+            parts.append(f"## {verdict.capitalize()}\n\n{lines}\n")
     for group, rows in groupby(numbered, key=lambda row: row[1][0].group):
-        parts.append(f"## {group}\n\n{_COLUMNS}")
-        parts[-1] += "".join(f"\n{_row(number, *row)}" for number, row in rows) + "\n"
+        own = list(rows)
+        table = "\n".join(_row(number, *row) for number, row in own)
+        parts.append(f"## {group}\n\n{_COLUMNS}\n{table}\n")
+        parts += [_section(number, *row) for number, row in own]
     return "\n".join(parts)
 
 
 def summary(judged: Sequence[tuple[Promise, Measured]]) -> str:
     """How many there are of each verdict, in a sentence."""
-    verdicts = [measured.verdict for _, measured in judged]
-    counts = [f"{verdicts.count(name)} {name}" for name in _MARKS if name in verdicts]  # type: ignore[arg-type]
-    return f"{len(verdicts)} promises: {', '.join(counts)}."
+    count = Counter(measured.verdict for _, measured in judged)
+    found = [f"{count[name]} {name}" for name in get_args(Verdict) if count[name]]
+    return f"{len(judged)} promises: {', '.join(found)}."
+
+
+def _missed(number: int, promise: Promise, measured: Measured) -> str:
+    """Its first figure is that on which the target is."""
+    said = [*map(str, measured.figures[:1]), measured.note, *_reasons(measured)]
+    return f"- [{number}](#{number}) {promise.text}: {_line('; '.join(filter(None, said)))}"
 
 
 def _row(number: int, promise: Promise, measured: Measured) -> str:
-    cells = [
-        str(number),
-        promise.text,
-        promise.how,
-        promise.target,
-        _found(measured),
-        _MARKS[measured.verdict],
+    mark = _MARKS.get(measured.verdict, f"*{measured.verdict}*")
+    cells = [f"[{number}](#{number})", promise.text, promise.target, mark]
+    return "| " + " | ".join(_line(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _section(number: int, promise: Promise, measured: Measured) -> str:
+    found = [*map(str, measured.figures), measured.note, *_reasons(measured)]
+    lines = [
+        f'### <a id="{number}"></a>{number}. {promise.text}: {measured.verdict}',
+        "",
+        f"Target: {_line(promise.target)}. How: {_line(promise.how)}.",
+        "",
+        *(f"- {_line(each)}" for each in filter(None, found)),
+        *_commands(promise),
     ]
-    return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
+    return "\n".join(lines) + "\n"
 
 
-def _found(measured: Measured) -> str:
-    """Figures, then what else there is to say."""
-    said = [*map(str, measured.figures), measured.note, measured.skipped]
-    if measured.verdict == "invalid":
-        said += [*measured.unmeasured, *measured.noise]
-    return "; ".join(filter(None, said)) or "as promised"
+def _commands(promise: Promise) -> Iterator[str]:
+    """What to run to see it again."""
+    if promise.measurement:
+        only = "" if promise.measurement == EVERY else f" --only {promise.measurement}"
+        yield f"- again: `python -m tests.reliability{only}`"
+    for test in promise.tests:
+        yield f"- test: `{test}`"
+
+
+def _reasons(measured: Measured) -> list[str]:
+    """Why there is no verdict, or none that says much."""
+    noise = measured.noise if measured.verdict == "inconclusive" else ()
+    return [*filter(None, (measured.skipped, *measured.unmeasured, *noise))]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,17 +1,15 @@
-"""An engine that fails or hangs, clients that leave, files that run out."""
+"""An engine that fails or hangs, and clients that leave."""
 
 import asyncio
 import json
-import socket
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
 
 import psutil
 
 from loadtest.schedule import arrival_times
 from tests.reliability import accounts
-from tests.reliability.clients import HOST, Client, Reply, classify, exchange, request
+from tests.reliability.clients import Client, Reply, classify, exchange
 from tests.reliability.engine import Curve
 from tests.reliability.lab import Lab
 from tests.reliability.machine import watched
@@ -24,19 +22,15 @@ DEADLINE_S = 0.25
 NOT_READY_S = 2.0
 SLACK_S = 1.0  # beyond its deadline, that no request may wait for an engine that hangs
 LEFT_S = 0.5  # of five hundred that leave at once; one alone is noticed within 50 ms
-FILES = 64
-CONNECTIONS = 200
-BUSY = 0.2  # of a core, that a service out of files may use while nothing happens
 
 
 def measure(lab: Lab) -> Mapping[str, Measured]:
-    """Failures of the engine, a hang, clients that leave, and no more files."""
+    """Failures of the engine, a hang, and clients that leave."""
     psutil.Process().cpu_affinity(sorted(lab.cores.clients))
     return {
         "engine failures": _failures(lab),
         **_abandoned(lab),
         "hang": _hang(lab),
-        "open files": _files(lab),
     }
 
 
@@ -173,40 +167,3 @@ def _await_unready(server: Server) -> float:
             break
         time.sleep(0.01)
     return time.monotonic()
-
-
-def _files(lab: Lab) -> Measured:
-    """More connections than the process may open files."""
-    server = lab.fake(CURVE, nofile=FILES)
-    with running(server):
-        with ExitStack() as stack:
-            for _ in range(CONNECTIONS):
-                with suppress(OSError):
-                    stack.enter_context(socket.create_connection((HOST, server.port), 1.0))
-            before, began = server.usage(), time.monotonic()
-            time.sleep(lab.seconds(5.0, 1.0))
-            during = server.usage()
-            busy = (during.cpu_s - before.cpu_s) / (time.monotonic() - began)
-        freed = time.monotonic()
-        recovered_s = float("inf")
-        while time.monotonic() - freed < 10.0:
-            if _answers(server):
-                recovered_s = time.monotonic() - freed
-                break
-        alive = server.process is not None and server.process.poll() is None
-    return Measured(
-        alive and busy <= BUSY and recovered_s <= 2.0,
-        (
-            Figure(CONNECTIONS, "connections", f"{FILES} files,"),
-            Figure(during.files, "", "files open meanwhile"),
-            Figure(busy, "share", "of a core used meanwhile"),
-            Figure(recovered_s, "s", "answers again after"),
-        ),
-        "" if alive else "the process ended",
-    )
-
-
-def _answers(server: Server) -> bool:
-    with suppress(OSError):
-        return exchange(server.port, request(b'{"inputs": "again"}'), 1.0).status == 200
-    return False

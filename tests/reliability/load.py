@@ -22,8 +22,7 @@ from tests.reliability.machine import watched
 from tests.reliability.measured import quantile
 from tests.reliability.server import Server
 
-CHARACTERS = 160  # of every text: more than 32 tokens, where the tiny artifact cuts
-CLIENT_SLACK_S = 0.020  # to and from the service, on loopback, beside a busy generator
+FULL = Texts(lengths=(160, 160))  # characters: more than 32 tokens, where the tiny artifact cuts
 GIVE_UP_S = 3.0  # clients wait for so long, longer than any deadline of a measurement
 ACHIEVED = 0.99
 LAG_S = 0.0125  # 5 % of the deadline of 250 ms, as the gate allows
@@ -126,16 +125,12 @@ def workload(
     *,
     arrivals: Literal["poisson", "constant"] = "poisson",
     warm_up_s: float = 3.0,
-    built_in: bool = False,
+    texts: Texts = FULL,
     mix: Mix | None = None,
     headers: Mapping[Any, dict[str, str]] | None = None,
     timeout_s: float = GIVE_UP_S,
 ) -> Workload:
-    """Stages by their names, each with its requests per second and its seconds.
-
-    Texts have 160 characters each, unless they are the `built_in` ones.
-    """
-    texts = Texts(built_in=True) if built_in else Texts(lengths=(CHARACTERS, CHARACTERS))
+    """Stages by their names, each with its requests per second and its seconds."""
     planned = tuple(
         WorkloadStage(name=name, rate=rate, end_rate=rate, duration_s=seconds)
         for name, (rate, seconds) in stages.items()
@@ -187,10 +182,12 @@ def open_load(
     return Loaded(run, _read(records), starts_s, watch.noise)
 
 
-def closed_rate(server: Server, users: int, seconds: float, cores: frozenset[int]) -> float:
+def closed_rate(
+    server: Server, users: int, seconds: float, cores: frozenset[int], texts: Texts = FULL
+) -> float:
     """Proper answers per second to users who each wait for theirs."""
     psutil.Process().cpu_affinity(sorted(cores))
-    load = workload({"closed": (1.0, seconds)})
+    load = workload({"closed": (1.0, seconds)}, texts=texts)
     run = run_plan(closed_plan(server.url, load, users, seconds, 1.0), [])
     [stage] = run.measured
     answered = sum(group.outcomes.get(OK, 0) for group in stage.groups)

@@ -5,10 +5,12 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 
 import psutil
 
 from loadtest.host import this_host
+from model.provenance import git_commit
 
 STEAL = 0.02  # of all cores, taken by the hypervisor: the limit of the gate
 OTHERS = 0.05  # of all cores, used by programs that are not ours
@@ -29,10 +31,14 @@ def split_cores() -> Cores:
 
 
 def describe() -> str:
-    """CPU, cores, memory and Python, for the head of a document."""
+    """CPU, cores, memory and Python, the day and the commit, for the head of a document."""
     host, python = this_host(), platform.python_version()
     memory = f"{host.memory_bytes / 2**30:.0f} GiB"
-    return f"{host.cpu}, {os.cpu_count()} cores, {memory}, {platform.system()}, Python {python}"
+    commit = (git_commit() or "unknown")[:12]
+    return (
+        f"{host.cpu}, {os.cpu_count()} cores, {memory}, {platform.system()}, Python {python}; "
+        f"{date.today().isoformat()}, commit {commit}"
+    )
 
 
 @dataclass

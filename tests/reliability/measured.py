@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from scipy import stats
 
-Verdict = Literal["held", "not held", "invalid", "skipped"]
+Verdict = Literal["met", "not met", "inconclusive", "not measured"]
 
 _SCALES = {"s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")), "B": ((1e6, "MB"), (1e3, "kB"))}
 
@@ -55,7 +55,7 @@ class Measured:
         noise: what disturbed the machine. A promise that held in spite of it did hold; one that
             did not says nothing.
         unmeasured: why the figures say nothing either way, a generator that did not send say.
-        skipped: why nothing was measured.
+        skipped: why nothing, or not all, was measured.
     """
 
     held: bool
@@ -69,10 +69,10 @@ class Measured:
     def verdict(self) -> Verdict:
         """See the attributes."""
         if self.skipped:
-            return "skipped"
+            return "not measured"
         if self.unmeasured or (self.noise and not self.held):
-            return "invalid"
-        return "held" if self.held else "not held"
+            return "inconclusive"
+        return "met" if self.held else "not met"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; what is not finite becomes None."""
@@ -89,22 +89,23 @@ def skip(reason: str) -> Measured:
 
 
 def all_held(parts: Sequence[Measured]) -> Measured:
-    """A promise that rests on several answers: it holds if each does that was not skipped.
+    """A promise that rests on several answers: it holds if each does, none of them skipped.
 
-    Where one does not hold, noise during another is no excuse.
+    Where one does not hold, neither noise during another is an excuse, nor that it was skipped.
     """
     skipped = "; ".join(dict.fromkeys(part.skipped for part in parts if part.skipped))
     parts = [part for part in parts if not part.skipped]
     if not parts:
         return skip(skipped or "nothing answers for it")
-    broken = any(part.verdict == "not held" for part in parts)
+    broken = any(part.verdict == "not met" for part in parts)
     excused = [] if broken else parts
     return Measured(
         held=all(part.held for part in parts),
         figures=tuple(figure for part in parts for figure in part.figures),
-        note="; ".join(filter(None, [*(part.note for part in parts), skipped])),
+        note="; ".join(filter(None, (part.note for part in parts))),
         noise=tuple(dict.fromkeys(reason for part in excused for reason in part.noise)),
         unmeasured=tuple(dict.fromkeys(reason for part in excused for reason in part.unmeasured)),
+        skipped="" if broken else skipped,
     )
 
 

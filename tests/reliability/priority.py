@@ -7,14 +7,7 @@ from loadtest.workload import Mix
 from tests.reliability import accounts
 from tests.reliability.engine import Curve
 from tests.reliability.lab import Lab
-from tests.reliability.load import (
-    CLIENT_SLACK_S,
-    Loaded,
-    longest_gap_s,
-    on_time,
-    open_load,
-    workload,
-)
+from tests.reliability.load import Loaded, longest_gap_s, on_time, open_load, workload
 from tests.reliability.measured import Figure, Measured
 from tests.reliability.server import running
 
@@ -45,9 +38,8 @@ def measure(lab: Lab) -> Mapping[str, Measured]:
 
 def _judge(loaded: Loaded) -> Measured:
     interactive, batch = loaded.of(STAGE, "single"), loaded.of(STAGE, "batch")
-    in_time_s = DEADLINE_S + CLIENT_SLACK_S
-    share = on_time(interactive, in_time_s) / max(1, len(interactive))
-    together = on_time([*interactive, *batch], in_time_s)
+    share = on_time(interactive, DEADLINE_S) / max(1, len(interactive))
+    together = on_time([*interactive, *batch], DEADLINE_S)
     total = together / loaded.seconds(STAGE) / CURVE.capacity_rps
     gaps = {
         name: longest_gap_s([each.end_s for each in requests if each.outcome == OK])

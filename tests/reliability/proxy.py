@@ -1,7 +1,6 @@
-"""Two instances behind HAProxy: restarts, a crash, connections that idle."""
+"""Two instances behind HAProxy: restarts and a crash."""
 
 import asyncio
-import random
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ import psutil
 from loadtest.result import OK
 from tests.e2e.proxy import HAPROXY, Proxy, haproxy
 from tests.e2e.rolling import DRAIN_DELAY_S, roll
-from tests.reliability.clients import HOST, Client, classify, read_reply
+from tests.reliability.clients import HOST, Client, classify
 from tests.reliability.engine import Curve
 from tests.reliability.lab import Lab
 from tests.reliability.load import Clock, open_load, workload
@@ -21,7 +20,6 @@ from tests.reliability.measured import Figure, Measured, skip
 from tests.reliability.server import Server, free_port, running
 
 CURVE = Curve()
-FAST = Curve(fixed_s=0.001, per_text_s=0.0001)
 DEADLINE_S = 2.0
 ROLLING_SHARE = 0.7
 EXIT_S = 2.0  # beyond drain delay and deadline
@@ -29,21 +27,18 @@ NOW_S = 0.5  # until a second SIGTERM has ended the process
 CRASH_SHARE = 0.5  # of one instance: the other one has to carry all of it
 WHOLE_S = 10.0
 EDGE_S = 0.05
-IDLE_S = (4.9, 5.1)
-CONNECTIONS = 1000
 
 
 def measure(lab: Lab) -> Mapping[str, Measured]:
-    """Rolling restarts, kill -9, and the race of a closing keep-alive connection."""
+    """Rolling restarts, kill -9, and a second SIGTERM."""
     psutil.Process().cpu_affinity(sorted(lab.cores.clients | lab.cores.server))
     second = {"second SIGTERM": _second_signal(lab)}
     if HAPROXY is None:
         missing = skip("haproxy is not installed")
-        return second | dict.fromkeys(("rolling restarts", "crash", "keep-alive race"), missing)
+        return second | dict.fromkeys(("rolling restarts", "crash"), missing)
     return second | {
         "rolling restarts": _rolling(lab),
         "crash": _crash(lab),
-        "keep-alive race": _race(lab),
     }
 
 
@@ -99,7 +94,8 @@ async def _twice(server: Server) -> tuple[float, int]:
 
 
 @contextmanager
-def _pair(lab: Lab, curve: Curve, **settings: object) -> Iterator[tuple[list[Server], Proxy]]:
+def pair(lab: Lab, curve: Curve, **settings: object) -> Iterator[tuple[list[Server], Proxy]]:
+    """Two instances on engines of known speed, and HAProxy in front of them."""
     servers = [
         lab.fake(curve, trusted_proxies=HOST, port=free_port(), **settings) for _ in range(2)
     ]
@@ -139,7 +135,7 @@ class Kill:
 def _crash(lab: Lab) -> Measured:
     failed, in_flight, whole_s, requests = [], [], [], 0
     noise: tuple[str, ...] = ()
-    with _pair(lab, CURVE) as (servers, proxy):
+    with pair(lab, CURVE) as (servers, proxy):
         for number in range(lab.times(5, 1)):
             kill = Kill(servers[number % 2], proxy)
             rate = CRASH_SHARE * CURVE.capacity_rps
@@ -171,41 +167,3 @@ def _crash(lab: Lab) -> Measured:
         ),
         noise=tuple(dict.fromkeys(noise)),
     )
-
-
-def _race(lab: Lab) -> Measured:
-    """Connections that idle for about as long as the instances keep theirs, and with defaults."""
-    count = lab.times(CONNECTIONS, 100)
-    resets = {}
-    with _pair(lab, FAST, keep_alive_s=5) as (_, proxy):
-        resets["behind the proxy, instances that close after 5 s"] = asyncio.run(
-            _idle(proxy.port, count)
-        )
-    server = lab.fake(FAST)
-    with running(server):
-        resets["without a proxy, by default"] = asyncio.run(_idle(server.port, count))
-    return Measured(
-        not any(resets.values()),
-        tuple(Figure(bad, "", f"resets, {name}", n=2 * count) for name, bad in resets.items()),
-    )
-
-
-async def _idle(port: int, count: int) -> int:
-    """Requests without a proper answer, of two on each connection with a pause between."""
-    rng = random.Random(7)
-
-    async def client(pause_s: float, delay_s: float) -> int:
-        await asyncio.sleep(delay_s)
-        answered = 0
-        with suppress(OSError, EOFError, TimeoutError):
-            async with asyncio.timeout(30):
-                reader, writer = await asyncio.open_connection(HOST, port)
-                for pause in (pause_s, 0.0):
-                    writer.write(classify())
-                    answered += (await read_reply(reader))[0] == 200
-                    await asyncio.sleep(pause)
-                writer.close()
-        return 2 - answered
-
-    pauses = [rng.uniform(*IDLE_S) for _ in range(count)]
-    return sum(await asyncio.gather(*(client(p, rng.uniform(0, 2)) for p in pauses)))

@@ -27,14 +27,14 @@ def failed(name: str, error: Exception) -> dict[str, Measured]:
 
 def _judge(promise: Promise, answers: Answers) -> Measured:
     parts = []
-    if promise.tests:
-        parts.append(_tests(promise, answers.get(TESTS, {})))
     if promise.measurement == EVERY:
         found = {name: each[promise.key] for name, each in answers.items() if promise.key in each}
         parts.append(accounts.together(found) if found else skip("not measured"))
     elif promise.measurement:
         missing = skip("not measured")
         parts.append(answers.get(promise.measurement, {}).get(promise.key, missing))
+    if promise.tests:
+        parts.append(_tests(promise, answers.get(TESTS, {})))
     return all_held(parts)
 
 

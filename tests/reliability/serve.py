@@ -132,8 +132,9 @@ def _trace(batches: list[tuple[int, float, float, float]]) -> None:
     observe = ServiceTime.observe
 
     def remember(self: ServiceTime, padded_tokens: int, seconds: float) -> None:
-        expected_s, upper_s = self.predict(padded_tokens), self.upper(padded_tokens)
+        expected_s = self.predict(padded_tokens)
         if expected_s > 0.0:
+            upper_s = expected_s * self.upper_ratio
             batches.append((padded_tokens, expected_s, upper_s, seconds))
         observe(self, padded_tokens, seconds)
 

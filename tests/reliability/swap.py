@@ -11,16 +11,20 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 from loadtest.result import OK
+from loadtest.workload import Texts
 from tests.reliability import accounts
 from tests.reliability.lab import Lab
-from tests.reliability.load import Clock, Loaded, open_load, workload
+from tests.reliability.load import Clock, Loaded, closed_rate, open_load, workload
 from tests.reliability.measured import Figure, Measured, of_rounds, quantile
 from tests.reliability.server import Server, free_port, running
 
-RATE_RPS = 200.0
+SHARE = 0.5  # of the capacity
+USERS = 24  # in a closed loop, to know the capacity
 SLOWER = 1.5
 PERIOD_S = 4.0
-EDGE_S = 0.1  # around a swap, as our clock and the generator's differ
+EDGE_S = 0.1  # in front of a swap, as our clock and the generator's differ
+AFTER_S = 0.5  # from the end of a swap, in which its traces still count
+TEXTS = Texts(built_in=True)
 STAGE = "all"
 
 
@@ -98,7 +102,7 @@ def add_version(source: Path, folder: Path, version: str, *, damaged: bool = Fal
 
 
 def measure(lab: Lab) -> Mapping[str, Measured]:
-    """Answers and their p99 while versions change, against all other times."""
+    """Answers and their p99 while versions change, against as long a time before each change."""
     folder = lab.fresh("versions") / "model"
     folder.mkdir()
     add_version(lab.real, folder, "1")
@@ -107,31 +111,51 @@ def measure(lab: Lab) -> Mapping[str, Measured]:
     server.cores = frozenset(os.sched_getaffinity(0)) | lab.cores.server | lab.cores.clients
     swaps = Swaps(server, port, lab.real, folder)
     swaps.count = count
-    load = workload({STAGE: (RATE_RPS, PERIOD_S * (count + 2))}, warm_up_s=3.0, built_in=True)
     with running(server):
+        capacity_rps = closed_rate(server, USERS, lab.seconds(8.0, 3.0), lab.cores.clients, TEXTS)
+        before = accounts.settled(server)
+        stages = {STAGE: (SHARE * capacity_rps, PERIOD_S * (count + 2))}
+        load = workload(stages, warm_up_s=3.0, texts=TEXTS)
         loaded = open_load(server, load, lab.folder / "swap.csv", lab.cores.clients, (swaps,))
-        account = accounts.check(server, loaded.outcomes)
-    return {**_judge(loaded, swaps), "accounts": account}
+        account = accounts.compare(
+            accounts.grown(accounts.settled(server), before), loaded.outcomes
+        )
+    return {**_judge(loaded, swaps, capacity_rps), "accounts": account}
 
 
-def _judge(loaded: Loaded, swaps: Swaps) -> dict[str, Measured]:
-    inside, outside = [], []
-    for each in loaded.of(STAGE):
-        near = any(a - EDGE_S <= each.due_s <= b + EDGE_S for a, b in swaps.windows)
-        (inside if near else outside).append(each.latency_s)
+def _judge(loaded: Loaded, swaps: Swaps, capacity_rps: float) -> dict[str, Measured]:
+    length_s = max(end - begin for begin, end in swaps.windows) + AFTER_S
+    pairs = [
+        (_due(loaded, begin - EDGE_S - length_s, length_s), _due(loaded, begin - EDGE_S, length_s))
+        for begin, _ in swaps.windows
+    ]
+    before, during = ([s for pair in pairs for s in pair[side]] for side in (0, 1))
+    ratio = quantile(during, 0.99) / quantile(before, 0.99)
     failed = sum(each.outcome != OK for each in loaded.sent)
-    during_s, before_s = quantile(inside, 0.99), quantile(outside, 0.99)
-    took = of_rounds([b - a for a, b in swaps.windows], "s", "a swap took")
-    held = not failed and not swaps.missed and during_s <= SLOWER * before_s
     figures = (
-        Figure(during_s, "s", "p99 during a swap", n=len(inside)),
-        Figure(before_s, "s", "otherwise", n=len(outside)),
+        Figure(ratio, "times", "p99 of all swaps together, over before", n=len(during)),
+        of_rounds([quantile(b, 0.99) / quantile(a, 0.99) for a, b in pairs], "times", "of each"),
+        Figure(quantile(during, 0.99), "s", "p99 during"),
+        Figure(quantile(before, 0.99), "s", "before", n=len(before)),
+        Figure(length_s, "s", "length of a window"),
+        of_rounds([end - begin for begin, end in swaps.windows], "s", "a swap took"),
+        Figure(capacity_rps, "requests/s", f"capacity, {USERS} clients in a closed loop"),
         Figure(failed, "", "failed requests", n=len(loaded.sent)),
-        took,
     )
     note = f"versions {', '.join(swaps.missed)} did not take over" if swaps.missed else ""
-    unmeasured = loaded.unmeasured(STAGE)
+    held = not failed and not swaps.missed and ratio <= SLOWER
     return {
-        "swap": Measured(held, figures, note, loaded.noise, unmeasured),
-        "bad version": Measured(swaps.refused and not failed),
+        "swap": Measured(held, figures, note, loaded.noise, loaded.unmeasured(STAGE)),
+        "bad version": Measured(
+            swaps.refused and not failed,
+            (Figure(failed, "", "failed requests", n=len(loaded.sent)),),
+            "the truncated version was " + ("refused" if swaps.refused else "not refused"),
+        ),
     }
+
+
+def _due(loaded: Loaded, start_s: float, length_s: float) -> list[float]:
+    """Latencies of what was due in a window."""
+    return [
+        each.latency_s for each in loaded.of(STAGE) if start_s <= each.due_s < start_s + length_s
+    ]

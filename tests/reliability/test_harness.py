@@ -5,21 +5,32 @@ import contextlib
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from service.runtime.engine import EngineError
-from tests.reliability import bound
+from tests.reliability import bound, files, service_times, swap
+from tests.reliability.__main__ import plan
 from tests.reliability.clients import Client, classify, exchange
 from tests.reliability.engine import TOKENS, Curve, CurveEngine
 from tests.reliability.lab import Lab
 from tests.reliability.ladder import Gauges
-from tests.reliability.load import Sent, answered_p99_s, longest_gap_s, on_time, workload
+from tests.reliability.load import (
+    Loaded,
+    Sent,
+    answered_p99_s,
+    longest_gap_s,
+    on_time,
+    workload,
+)
 from tests.reliability.machine import Watch, split_cores, watched
 from tests.reliability.probes import Probe, Probes
+from tests.reliability.promises import MEASUREMENTS
 from tests.reliability.serve import POISON
 from tests.reliability.server import Server, Usage, running
 from tests.reliability.slow import _files_back_s
@@ -108,6 +119,50 @@ def test_files_are_back_when_the_last_connection_is_closed() -> None:
     gauges.seen = [(float(at), Usage(0.0, 0, count, 1)) for at, count in files]
     assert _files_back_s(gauges, 10.0, 30) == 10.0
     assert _files_back_s(gauges, 10.0, 10) == float("inf")
+
+
+def test_descriptors_that_never_ran_out_prove_nothing() -> None:
+    """Exhaustion is measured, not supposed; whoever was served must be served again."""
+    outcomes = Counter({"200": 46, "closed": 154})
+    seen = files.Seen(outcomes, 64, 46, 0.0, 0.01)
+    expected = {"200", "closed"}
+
+    def verdict(**changes: object) -> str:
+        return files._judge("x", seen._replace(**changes), expected, 63, ()).verdict
+
+    assert verdict() == "met"
+    assert verdict(files=33) == "inconclusive"
+    assert verdict(kept=45) == "not met"
+    assert verdict(outcomes=outcomes + Counter({"silent": 1})) == "not met"
+
+
+def test_swaps_are_compared_with_as_long_a_time_just_before() -> None:
+    """Not with all the rest, of which most is far away."""
+    swaps = swap.Swaps(None, 0, Path(), Path())  # type: ignore[arg-type]
+    swaps.windows = [(10.0, 10.2)]
+    due_s = [0.01 * number + 0.005 for number in range(2000)]
+    took_s = [0.03 if 10.0 <= at_s < 10.1 or at_s < 5.0 else 0.01 for at_s in due_s]
+    requests = [
+        Sent("all", "single", at_s, at_s, at_s + seconds, "ok")
+        for at_s, seconds in zip(due_s, took_s, strict=True)
+    ]
+    no_stages = SimpleNamespace(stages=[])
+    loaded = Loaded(no_stages, requests, {"all": 0.0}, ())  # type: ignore[arg-type]
+    figures = swap._judge(loaded, swaps, 100.0)["swap"].figures
+    assert figures[0].value == pytest.approx(3.0)
+    assert figures[0].n == figures[3].n == 70
+
+
+def test_hindsight_is_the_median_of_batches_of_the_same_size() -> None:
+    """Sizes that are rare have none."""
+    batches = [(8, 0.0, 0.0, 0.001)] * 9 + [(8, 0.0, 0.0, 0.002), (16, 0.0, 0.0, 9.0)]
+    assert sorted(service_times._hindsight(batches)) == [0.0] * 9 + [pytest.approx(1.0)]
+
+
+def test_plan_with_all_repetitions_is_below_an_hour() -> None:
+    """What is repeated has to fit."""
+    assert plan(["deadlines"]).splitlines()[0].split() == ["10", "s", "deadlines"]
+    assert "; 57 if all" in plan(list(MEASUREMENTS))
 
 
 def test_probes_are_told_apart_by_time_and_path() -> None:

@@ -52,5 +52,5 @@ def test_all_measurements_take_less_than_an_hour() -> None:
 def test_document_has_a_row_for_each_promise() -> None:
     """A promise that is added is measured before it is published."""
     page = DOCUMENT.read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d+) \| (.+?) \| ", page, re.MULTILINE)
+    rows = re.findall(r"^\| \[(\d+)\]\(#\d+\) \| (.+?) \| ", page, re.MULTILINE)
     assert rows == [(str(number), each.text) for number, each in enumerate(PROMISES, 1)]

@@ -26,13 +26,13 @@ from tests.reliability.results import failed, judged
 @pytest.mark.parametrize(
     ("measured", "verdict"),
     [
-        (Measured(True), "held"),
-        (Measured(False), "not held"),
-        (Measured(True, noise=("steal",)), "held"),
-        (Measured(False, noise=("steal",)), "invalid"),
-        (Measured(True, unmeasured=("not sent",)), "invalid"),
-        (Measured(False, unmeasured=("not sent",)), "invalid"),
-        (skip("no wrk"), "skipped"),
+        (Measured(True), "met"),
+        (Measured(False), "not met"),
+        (Measured(True, noise=("steal",)), "met"),
+        (Measured(False, noise=("steal",)), "inconclusive"),
+        (Measured(True, unmeasured=("not sent",)), "inconclusive"),
+        (Measured(False, unmeasured=("not sent",)), "inconclusive"),
+        (skip("no wrk"), "not measured"),
     ],
 )
 def test_noise_excuses_a_miss_and_an_idle_generator_proves_nothing(
@@ -43,16 +43,17 @@ def test_noise_excuses_a_miss_and_an_idle_generator_proves_nothing(
 
 
 def test_a_promise_with_several_answers_holds_if_each_does() -> None:
-    """What was skipped is said, and decides only when nothing else was measured."""
-    assert all_held([Measured(True), Measured(True)]).verdict == "held"
-    assert all_held([Measured(True), Measured(False)]).verdict == "not held"
-    assert all_held([Measured(True), skip("no wrk")]).verdict == "held"
-    assert all_held([Measured(True), skip("no wrk")]).note == "no wrk"
+    """What was not measured is not met, whatever else was; what is broken stays broken."""
+    assert all_held([Measured(True), Measured(True)]).verdict == "met"
+    assert all_held([Measured(True), Measured(False)]).verdict == "not met"
+    assert all_held([Measured(True), skip("no wrk")]).verdict == "not measured"
+    assert all_held([Measured(True), skip("no wrk")]).skipped == "no wrk"
+    assert all_held([Measured(False), skip("no wrk")]).verdict == "not met"
     assert all_held([skip("no wrk"), skip("no haproxy")]).skipped == "no wrk; no haproxy"
-    assert all_held([]).verdict == "skipped"
+    assert all_held([]).verdict == "not measured"
     noisy = Measured(False, noise=("steal",), unmeasured=("not sent",))
-    assert all_held([Measured(True), noisy]).verdict == "invalid"
-    assert all_held([Measured(False), noisy]).verdict == "not held"
+    assert all_held([Measured(True), noisy]).verdict == "inconclusive"
+    assert all_held([Measured(False), noisy]).verdict == "not met"
 
 
 @pytest.mark.parametrize(
@@ -91,22 +92,24 @@ def test_figures_show_their_spread_and_what_they_rest_on() -> None:
 
 
 def test_answers_reach_the_rows_that_ask_for_them() -> None:
-    """What was not measured is skipped, what failed is invalid."""
-    answers = {"ladder": {"goodput": Measured(True)}, "bound": failed("bound", OSError("no"))}
+    """What failed is inconclusive; what was measured is not met before its tests were run."""
+    fine = {"goodput": Measured(True), "no late answer": Measured(True)}
+    answers = {"ladder": fine, "bound": failed("bound", OSError("no"))}
     rows = {promise.key: measured for promise, measured in judged(answers) if promise.measurement}
-    assert rows["goodput"].verdict == "held"
-    assert rows["derived bound"].verdict == "invalid"
+    assert rows["no late answer"].verdict == "met"
+    assert rows["goodput"].verdict == "not measured"
+    assert rows["derived bound"].verdict == "not measured"
     assert rows["derived bound"].unmeasured == ("bound failed: OSError: no",)
-    assert rows["leak"].verdict == "skipped"
+    assert rows["leak"].verdict == "not measured"
 
 
 @pytest.mark.parametrize("name", MEASUREMENTS)
 def test_a_measurement_that_fails_answers_for_all_of_its_promises(name: str) -> None:
-    """As invalid, so that the others are measured all the same."""
+    """As inconclusive, so that the others are measured all the same."""
     answers = failed(name, ValueError())
     rows = [row for promise, row in judged({name: answers}) if promise.measurement == name]
     assert answers
-    assert all(row.verdict == "invalid" for row in rows)
+    assert all(row.unmeasured for row in rows)
 
 
 def test_parameters_of_a_test_are_judged_together() -> None:
@@ -114,32 +117,35 @@ def test_parameters_of_a_test_are_judged_together() -> None:
     found = {"a::x[1]": "passed", "a::x[2]": "failed", "a::xy": "failed", "a::z": "skipped"}
     assert judge("a::x", found).note == "failed: x[2]"
     assert judge("a::x", found | {"a::x[2]": "skipped"}).held
-    assert judge("a::z", found).verdict == "skipped"
-    assert judge("a::none", found).verdict == "not held"
+    assert judge("a::z", found).verdict == "not measured"
+    assert judge("a::none", found).verdict == "not met"
 
 
-def test_page_has_a_numbered_row_for_each_promise() -> None:
-    """With every cell, whatever it holds."""
+def test_page_has_a_row_and_a_section_for_each_promise() -> None:
+    """What is not met comes first, and every cell is one line whatever it holds."""
     late = Measured(False, (Figure(2, "", "late"),), "a | b\nc")
     answers = {"ladder": {"no late answer": late}}
     page = to_markdown(judged(answers), "a machine")
-    rows = [line for line in page.splitlines() if line[:3].strip("| ").isdigit()]
+    rows = [line for line in page.splitlines() if line.startswith("| [")]
     assert len(rows) == len(PROMISES)
-    assert rows[2].endswith("| late 2; a \\| b c | **not held** |")
-    assert f"{len(PROMISES)} promises: 1 not held, {len(PROMISES) - 1} skipped." in page
+    assert rows[2] == f"| [3](#3) | {PROMISES[2].text} | 0 | **not met** |"
+    assert page.index("## Not met") < page.index("## Not measured") < page.index("## Overload")
+    assert f"- [3](#3) {PROMISES[2].text}: late 2; a | b c" in page
+    assert "- late 2\n- a | b c\n- again: `python -m tests.reliability --only ladder`" in page
+    assert f"{len(PROMISES)} promises: 1 not met, {len(PROMISES) - 1} not measured." in page
 
 
 def test_measured_becomes_json() -> None:
     """Figures that are not finite too."""
     text = json.dumps(Measured(True, (Figure(math.inf, "s"),)).to_dict(), allow_nan=False)
     assert json.loads(text)["figures"][0]["value"] is None
-    assert json.loads(text)["verdict"] == "held"
+    assert json.loads(text)["verdict"] == "met"
 
 
 def metrics(received: float, **outcomes: float) -> dict[str, float]:
-    """As a service shows them; the scrape itself is in flight."""
+    """As a service shows them."""
     named = {f'heed_requests_total{{outcome="{name}"}}': n for name, n in outcomes.items()}
-    gauges = {"heed_queue_depth": 0.0, "heed_in_flight_requests": 1.0}
+    gauges = {"heed_queue_depth": 0.0, "heed_in_flight_requests": 0.0}
     return {"heed_requests_received_total": received, **gauges, **named}
 
 
@@ -149,7 +155,7 @@ def metrics(received: float, **outcomes: float) -> dict[str, float]:
         (metrics(5, ok=3, shed=2), None, True),
         (metrics(6, ok=3, shed=2), None, False),
         (metrics(5, ok=3, shed=2) | {"heed_queue_depth": 1.0}, None, False),
-        (metrics(5, ok=3, shed=2) | {"heed_in_flight_requests": 2.0}, None, False),
+        (metrics(5, ok=3, shed=2) | {"heed_in_flight_requests": 1.0}, None, False),
         (metrics(5, ok=3, shed=2), {"ok": 3, "status 503": 2}, True),
         (metrics(5, ok=3, shed=2), {"ok": 2, "status 503": 3}, False),
         (metrics(5, ok=3, shed=2), {"ok": 3, "status 503": 1}, False),

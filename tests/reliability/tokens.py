@@ -43,10 +43,10 @@ KINDS = {
 
 
 def measure(lab: Lab) -> Mapping[str, Measured]:
-    """Seconds of a text of 600,000 characters, of one at the limit, and of probes meanwhile."""
+    """Seconds of a text of 500,000 characters, of one at the limit, and of probes meanwhile."""
     psutil.Process().cpu_affinity(sorted(lab.cores.clients))
     rng = random.Random(7)
-    times = lab.times(20, 5)
+    times = lab.times(100, 10)
     server = lab.service()
     with running(server), watched() as watch:
         # Under two million bytes in every script: the limit of the body would come first.
@@ -54,7 +54,7 @@ def measure(lab: Lab) -> Mapping[str, Measured]:
         refused = asyncio.run(_each(server, too_long, times))
         at_cap = {name: make(CAP, rng) for name, make in KINDS.items()}
         allowed = asyncio.run(_each(server, at_cap, times))
-        lag = _lag(server, list(at_cap.values()), lab.seconds(10.0, 2.0))
+        lags = _lag(server, list(at_cap.values()), lab.seconds(10.0, 2.0))
         account = accounts.check(server)
     inside = _seconds_inside(server)
     parts = [
@@ -63,8 +63,8 @@ def measure(lab: Lab) -> Mapping[str, Measured]:
     ]
     return {
         "tokeniser": Measured(
-            all(part.held for part in parts) and lag.value <= LAG_S,
-            (*(figure for part in parts for figure in part.figures), lag),
+            all(part.held for part in parts) and lags[0].value <= LAG_S,
+            (*(figure for part in parts for figure in part.figures), *lags),
             "; ".join(part.note for part in parts if part.note),
             noise=watch.noise,
         ),
@@ -91,15 +91,17 @@ def _part(
     status: int,
     limit_s: float,
 ) -> Measured:
-    """The slowest kind, by its median, as the client sees it; all kinds inside the service."""
+    """The slowest kind by its p99, as the client sees it; all kinds inside the service."""
     wrong = {name for name, each in replies.items() if any(r.status != status for r in each)}
-    medians = {name: quantile([r.seconds for r in each], 0.5) for name, each in replies.items()}
-    slowest = max(medians, key=lambda name: medians[name])
+    seconds = {name: [reply.seconds for reply in each] for name, each in replies.items()}
+    slowest = max(seconds, key=lambda name: quantile(seconds[name], 0.99))
+    p50_s, p99_s = (quantile(seconds[slowest], fraction) for fraction in (0.5, 0.99))
     count = sum(map(len, replies.values()))
     return Measured(
-        not wrong and medians[slowest] <= limit_s,
+        not wrong and p99_s <= limit_s,
         (
-            Figure(medians[slowest], "s", f"{what}, {slowest}, median", n=len(replies[slowest])),
+            Figure(p99_s, "s", f"{what}, {slowest}, p99", n=len(seconds[slowest])),
+            Figure(p50_s, "s", "its median"),
             Figure(quantile(inside_s[:count], 0.99), "s", f"{what}, in the service, p99", n=count),
         ),
         f"{', '.join(sorted(wrong))}: not {status}" if wrong else "",
@@ -115,7 +117,7 @@ def _seconds_inside(server: Server) -> dict[str, list[float]]:
     return found
 
 
-def _lag(server: Server, texts: list[str], seconds: float) -> Figure:
+def _lag(server: Server, texts: list[str], seconds: float) -> tuple[Figure, Figure]:
     """How long the event loop keeps others waiting, by a health probe a hundred times a second."""
     probes, clock = Probes(server, ("/health/live",), 0.01), Clock()
 
@@ -140,9 +142,13 @@ def _lag(server: Server, texts: list[str], seconds: float) -> Figure:
         await task
 
     asyncio.run(both())
-    return Figure(
-        quantile([probe.seconds for probe in probes.seen], 0.99),
-        "s",
-        f"p99 of /health/live beside {CROWD} such clients",
-        n=len(probes.seen),
+    lags_s = [probe.seconds for probe in probes.seen]
+    return (
+        Figure(
+            quantile(lags_s, 0.99),
+            "s",
+            f"p99 of /health/live beside {CROWD} such clients",
+            n=len(lags_s),
+        ),
+        Figure(max(lags_s), "s", "its longest"),
     )
