@@ -187,7 +187,7 @@ class Batcher:
             self._set_timer(now)
             self._gather()
         try:
-            return await request.future
+            outputs = await request.future
         except BaseException:
             # Cancelled or failed: nobody will read what its other texts would give.
             with self._changed:
@@ -195,6 +195,9 @@ class Batcher:
                     self.scheduler.cancel(item)
                 self._wake_if_closed()
             raise
+        with self._changed:
+            self.scheduler.answered(items[-1], time.monotonic())
+        return outputs
 
     async def close(self, timeout_s: float) -> None:
         """Refuse what is new, compute what was accepted, stop the threads.

@@ -4,13 +4,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.items import Batch, Limits, PayloadT, Room
+from service.items import Batch, Item, Limits, PayloadT, Priority, Room
+from service.quantile import RollingQuantile
 from service.service_time import ServiceTime
 
 _MEMORY = 0.1  # weight of the newest batch in the averages
 _ROUNDING = 0.01  # of a batch: averages are no more exact
 _MIN_PADDING = 8  # tokens: with less, texts of nearly the same length part company
 _MAX_PADDING = 0.125  # of a batch
+_ON_TIME = 0.95  # of the requests that were accepted at the last moment
+_REQUESTS = 256  # to learn that from
+_MAX_LATE = 0.25  # of the timeout: the margin alone must never refuse everything
 _LOAD_S = 1.0  # over how long the load of priority interactive is averaged
 
 
@@ -41,6 +45,7 @@ class Forecast:
         size, tokens = limits.max_batch_size, limits.max_batch_tokens
         self._typical = _Typical(size, tokens, tokens)  # of batches that left others waiting
         self._usual = _Typical(0.0, 0.0, 0.0)  # of all
+        self._late = tuple(RollingQuantile(_ON_TIME, _REQUESTS) for _ in Priority)
         self._load = 0.0  # seconds of work accepted per second
         self._load_at = 0.0
 
@@ -75,6 +80,18 @@ class Forecast:
         rate = self._limits.workers * self._typical.texts / expected_s
         spare_s = self._limits.timeout_s - expected_s * self._service_time.upper_ratio
         return min(self._limits.max_queue_size, max(1, math.ceil(rate * spare_s)))
+
+    def learn_answer(self, item: Item[PayloadT], now: float) -> None:
+        """The request of `item` was answered, or given up: how much later than expected.
+
+        That is what no batch shows: gaps between them, threads that wait, a busy event loop.
+        """
+        self._late[item.priority].add(now - item.expected)
+
+    def late_s(self, priority: Priority) -> float:
+        """How much later than predicted at its admission a request may be answered."""
+        late_s = self._late[priority].value or 0.0
+        return max(0.0, min(late_s, _MAX_LATE * self._limits.timeout_s))
 
     def batch_s(self, padded_tokens: int) -> float:
         """Seconds of a batch in the engine."""

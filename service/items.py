@@ -32,6 +32,7 @@ class Item(Generic[PayloadT]):
         payload: the caller's; never looked at.
         priority: its lane.
         submitted: when it was accepted.
+        expected: when it would be computed, as predicted then.
         sequence: its place in the order of arrival in its lane.
     """
 
@@ -40,6 +41,7 @@ class Item(Generic[PayloadT]):
     payload: PayloadT
     priority: Priority = Priority.INTERACTIVE
     submitted: float = 0.0
+    expected: float = math.inf
     sequence: int = -1
 
 

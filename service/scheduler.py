@@ -82,14 +82,18 @@ class Scheduler(Generic[PayloadT]):
             ClosedError, EngineStalledError: `close` was called; the engine hangs.
         """
         first, tokens = items[0], sum(item.length for item in items)
-        self._admit(Ticket(first.priority, first.deadline), len(items), tokens, now)
+        expected = self._admit(Ticket(first.priority, first.deadline), len(items), tokens, now)
         if first.priority is Priority.INTERACTIVE:
             self._forecast.count_load(len(items), tokens, now)
         lane = self._lanes[first.priority]
         for item in items:
-            item.submitted = now
+            item.submitted, item.expected = now, expected
             lane.push(item)
             insort(self._by_deadline, _deadline_entry(item))
+
+    def answered(self, item: Item[PayloadT], now: float) -> None:
+        """The request of `item` is; learn from how well that was predicted."""
+        self._forecast.learn_answer(item, now)
 
     def completion_s(self, priority: Priority, texts: int, tokens: int, now: float) -> float:
         """Seconds from `now` until a request of so many texts and tokens will be computed.
@@ -111,7 +115,8 @@ class Scheduler(Generic[PayloadT]):
         joins_full = bool(self._prepared)
         return free_s + self._forecast.completion_s(texts, tokens, free_s, speed, joins_full)
 
-    def _admit(self, ticket: Ticket, texts: int, tokens: int, now: float) -> None:
+    def _admit(self, ticket: Ticket, texts: int, tokens: int, now: float) -> float:
+        """When the last of so many texts is expected to be computed; raises if that is no use."""
         if self.stalled:
             raise EngineStalledError("the engine hangs, the service is about to restart")
         if self.closed:
@@ -120,16 +125,18 @@ class Scheduler(Generic[PayloadT]):
         waiting = len(self._lanes[ticket.priority]) + self._num_prepared
         if waiting + texts > self._limits.max_queue_size:
             raise self._full(waiting, texts, self._limits.max_queue_size)
+        expected = now + self.completion_s(ticket.priority, texts, tokens, now)
         if self._is_idle:
-            return
+            return expected
         limit = self.queue_limit
         if waiting + texts > limit:
             raise self._full(waiting, texts, limit)
-        late_s = now + self.completion_s(ticket.priority, texts, tokens, now) - ticket.deadline
+        late_s = expected + self._forecast.late_s(ticket.priority) - ticket.deadline
         if late_s > 0.0:
             raise TooLateError(
                 f"expected to be computed {late_s:.3f} s after its deadline", max(1.0, late_s)
             )
+        return expected
 
     def _full(self, waiting: int, texts: int, limit: int) -> QueueFullError:
         excess = waiting + texts - limit
@@ -231,6 +238,8 @@ class Scheduler(Generic[PayloadT]):
         """Take every item whose deadline has passed, computed at the moment or not."""
         self._set_overdue_aside(now)
         overdue, self._overdue = self._overdue, []
+        for item in overdue:
+            self.answered(item, now)
         return overdue
 
     def cancel(self, item: Item[PayloadT]) -> bool:

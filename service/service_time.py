@@ -10,8 +10,9 @@ known is forgotten: ten times slower is noticed after five batches, not after a 
 """
 
 import math
-from bisect import bisect_left, insort
 from collections import deque
+
+from service.quantile import RollingQuantile
 
 WINDOW = 256  # batches: at least 12 lie above the 95 % quantile
 QUANTILE = 0.95
@@ -25,8 +26,7 @@ class ServiceTime:
 
     def __init__(self) -> None:
         self._samples: deque[tuple[int, float]] = deque()
-        self._ratios: deque[float] = deque()
-        self._sorted_ratios: list[float] = []
+        self._ratios = RollingQuantile(QUANTILE, WINDOW)
         # Of weight, and of weighted tokens, seconds, tokens^2, tokens * seconds.
         self._sums = [0.0] * 5
         self._fixed_s = 0.0
@@ -44,10 +44,7 @@ class ServiceTime:
     @property
     def upper_ratio(self) -> float:
         """The upper quantile of measured over expected seconds; at least 1."""
-        count = len(self._sorted_ratios)
-        if not count:
-            return 1.0
-        return max(1.0, self._sorted_ratios[min(count - 1, math.ceil(QUANTILE * (count + 1)) - 1)])
+        return max(1.0, self._ratios.value or 1.0)
 
     def observe(self, padded_tokens: int, seconds: float) -> None:
         """Learn from a batch that was computed.
@@ -59,7 +56,7 @@ class ServiceTime:
         expected_s = self.predict(padded_tokens)
         self._learn(padded_tokens, seconds)
         if expected_s > 0.0:
-            self._remember(seconds / expected_s)
+            self._ratios.add(seconds / expected_s)
         if self._has_shifted():
             self._forget()
         self._fit()
@@ -75,16 +72,11 @@ class ServiceTime:
         for index, term in enumerate((1.0, tokens, seconds, tokens * tokens, tokens * seconds)):
             self._sums[index] += weight * term
 
-    def _remember(self, ratio: float) -> None:
-        self._ratios.append(ratio)
-        insort(self._sorted_ratios, ratio)
-        if len(self._ratios) > WINDOW:
-            del self._sorted_ratios[bisect_left(self._sorted_ratios, self._ratios.popleft())]
-
     def _has_shifted(self) -> bool:
-        if len(self._samples) <= _SHIFT_BATCHES or len(self._ratios) < _SHIFT_BATCHES:
+        ratios = self._ratios.values
+        if len(self._samples) <= _SHIFT_BATCHES or len(ratios) < _SHIFT_BATCHES:
             return False
-        last = [self._ratios[-1 - index] for index in range(_SHIFT_BATCHES)]
+        last = [ratios[-1 - index] for index in range(_SHIFT_BATCHES)]
         return min(last) > _SHIFT_RATIO or max(last) < 1.0 / _SHIFT_RATIO
 
     def _forget(self) -> None:
@@ -92,7 +84,6 @@ class ServiceTime:
         kept = list(self._samples)[-_SHIFT_BATCHES:]
         self._samples.clear()
         self._ratios.clear()
-        self._sorted_ratios.clear()
         self._sums = [0.0] * 5
         for tokens, seconds in kept:
             self._learn(tokens, seconds)

@@ -84,12 +84,14 @@ class World:
         limits: of the scheduler.
         retry: what a refused call does next, given it and Retry-After; None gives up.
         on_event: called with the time, after each event.
+        delivery_s: from when a text is computed until its answer is out; nobody measures it.
     """
 
     curve: Curve
     limits: Limits = LIMITS
     retry: Callable[[Call, float], Call | None] = lambda call, retry_after_s: None
     on_event: Callable[[float], None] = lambda now: None
+    delivery_s: Callable[[], float] = lambda: 0.0
     learns: ServiceTime = field(default_factory=ServiceTime)
     scheduler: Scheduler[Call] = field(init=False)
     calls: list[Call] = field(default_factory=list)
@@ -168,9 +170,14 @@ class World:
         for item in computed:
             item.payload.missing -= 1
             if not item.payload.missing:
-                outcome = "on_time" if self.now <= item.deadline else "late"
-                item.payload.outcome, item.payload.answered = outcome, self.now
+                self._answer(item, self.now + self.delivery_s())
         self.learns.observe(tokens, seconds)
+
+    def _answer(self, item: Item[Call], now: float) -> None:
+        in_time = "on_time" if self.now <= item.deadline else "late"
+        item.payload.outcome = in_time if now <= item.deadline else "withheld"
+        item.payload.answered = now
+        self.scheduler.answered(item, now)
 
     def _settle(self, items: Iterable[Item[Call]], outcome: str) -> None:
         for item in items:

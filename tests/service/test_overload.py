@@ -90,6 +90,26 @@ def test_goodput_holds_if_batches_take_longer_or_shorter_than_expected(curve, wo
     assert run.count("expired") <= 0.1 * run.count("on_time")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("load", [2, 10])
+def test_goodput_holds_if_answers_need_time_to_get_out(workers, load):
+    """8 ms on average, which no batch shows: learned from the answers, and taken off the queue."""
+    rng = random.Random(3)
+    capacity = capacity_of(SLOW, workers)
+    span_s = 3.0 + TEXTS / capacity
+    run = world(SLOW, workers, delivery_s=lambda: rng.expovariate(1 / 0.008))
+    run.run(poisson(load * capacity, span_s))
+    assert run.goodput(3.0, span_s) >= 0.95 * capacity
+
+
+def test_margin_for_answers_that_were_late_is_forgotten_again():
+    """After 2 s in which every answer needed 0.2 of its 0.25 s nobody is refused for long."""
+    run = world(SLOW, delivery_s=lambda: 0.2 if 5.0 <= run.now < 7.0 else 0.0)
+    capacity = capacity_of(SLOW)
+    run.run(poisson(0.8 * capacity, 20.0))
+    assert run.goodput(12.0, 20.0) >= 0.75 * capacity
+
+
 def test_unbounded_queue_loses_nearly_everything_at_twice_the_capacity():
     """The counter-example: first come, first served, nobody refused, everybody late."""
     queue: deque[float] = deque()

@@ -418,6 +418,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         idle = not len(scheduler) and len(scheduler.running) < scheduler._limits.workers
         wanted = len(self.waiting[priority]) + held + len(new)
         seconds = scheduler.completion_s(priority, len(new), sum(sizes), self.now)
+        seconds += scheduler._forecast.late_s(priority)
         refused = None
         try:
             scheduler.submit(new, self.now)

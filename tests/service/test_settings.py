@@ -36,7 +36,7 @@ def test_environment_sets_and_arguments_win(monkeypatch, tmp_path):
         ({"max_body_bytes": 10}, "max_body_bytes (10) is below max_text_chars (20000)"),
         ({"shutdown_grace_s": 1}, "shutdown_grace_s (1) is below request_timeout_s (10)"),
         ({"admin_port": 8000}, "port and admin_port are both 8000"),
-        ({"admin_port": 8000, "admin_host": "0.0.0.0"}, "port and admin_port are both 8000"),
+        ({"admin_port": 8000, "admin_host": "192.0.2.1"}, "port and admin_port are both 8000"),
         ({"trusted_proxies": "10.0.0.0/8, proxy"}, "HEED_TRUSTED_PROXIES: expected addresses or"),
         ({"trusted_proxies": "10.0.0.1/8"}, "10.0.0.1/8 has host bits set"),
         ({"trusted_proxies": "*"}, "HEED_TRUSTED_PROXIES: expected addresses or networks"),
