@@ -14,6 +14,7 @@ _MIN_PADDING = 8  # tokens: with less, texts of nearly the same length part comp
 _MAX_PADDING = 0.125  # of a batch
 _ON_TIME = 0.95  # of the requests that were accepted at the last moment
 _REQUESTS = 256  # to learn that from
+_MIN_REQUESTS = 40  # fewer say nothing: a single one that hung would refuse the next
 _MAX_LATE = 0.25  # of the timeout: the margin alone must never refuse everything
 _LOAD_S = 1.0  # over how long the load of priority interactive is averaged
 
@@ -90,7 +91,8 @@ class Forecast:
 
     def late_s(self, priority: Priority) -> float:
         """How much later than predicted at its admission a request may be answered."""
-        late_s = self._late[priority].value or 0.0
+        seen = self._late[priority]
+        late_s = seen.value or 0.0 if len(seen.values) >= _MIN_REQUESTS else 0.0
         return max(0.0, min(late_s, _MAX_LATE * self._limits.timeout_s))
 
     def batch_s(self, padded_tokens: int) -> float:

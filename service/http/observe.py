@@ -14,6 +14,7 @@ from service.metrics import Metrics
 
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 _ID = b"x-request-id"
+_SEND_S = 0.001  # for an answer to get out: 3 of 17,776 came up to 1 ms late without
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -120,7 +121,7 @@ class _Answer:
 
     async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            if message["status"] == 200 and time.monotonic() > self._record.deadline:
+            if message["status"] == 200 and time.monotonic() + _SEND_S > self._record.deadline:
                 self._is_late = True
             else:
                 self.status = message["status"]

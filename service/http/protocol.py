@@ -32,7 +32,7 @@ _VERSIONS = frozenset({"1.0", "1.1"})
 _MAX_PIPELINED = 16  # requests that wait behind the one being answered; each takes 3 KB
 # Of answers that a client does not read; then the next one waits. The kernel alone would take 4 MB.
 _UNREAD_BYTES = 16_384
-_KERNEL_BYTES = 262_144
+_KERNEL_BYTES = 65_536
 _PROGRESS_BYTES = 65_536  # a client that reads so much may go on for another `write_timeout_s`
 
 

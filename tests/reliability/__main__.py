@@ -5,7 +5,6 @@ Exit codes: 0 all met, 1 one was not, 3 one is inconclusive or, of a whole run, 
 
 import argparse
 import importlib
-import json
 import shutil
 import signal
 import sys
@@ -18,9 +17,10 @@ from tests.reliability import machine
 from tests.reliability.document import summary, to_markdown
 from tests.reliability.lab import Lab
 from tests.reliability.measured import Measured
-from tests.reliability.promises import MEASUREMENTS, Promise
+from tests.reliability.promises import MEASUREMENTS
 from tests.reliability.results import TESTS, failed, judged
 from tests.reliability.server import ROOT, raise_file_limit
+from tests.reliability.store import Row, load, save, updated
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
 RESULT = ROOT / "runs" / "reliability.json"
@@ -36,14 +36,15 @@ def main() -> None:
         return
     if not (options.artifact / "manifest.json").is_file():
         sys.exit(f"reliability: no artifact at {options.artifact}; `make demo` makes one")
+    old = _stored() if options.update else []
     raise_file_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # no service is left
     folder = Path(tempfile.mkdtemp(prefix="heed-reliability-"))
     lab = Lab(folder, options.artifact.resolve(), options.quick, _say)
     answers = _measure_all(lab, names)
-    rows = judged(answers)
-    _write(rows, options)
-    verdicts = {measured.verdict for _, measured in rows}
+    rows = [Row(*answer, machine.describe()) for answer in judged(answers)]
+    _write(updated(old, rows) if old else rows, options)
+    verdicts = {row.measured.verdict for row in rows}
     if "not met" in verdicts:
         _say(f"logs: {folder}")
         sys.exit(1)
@@ -54,6 +55,13 @@ def main() -> None:
     sys.exit(3 if verdicts & unclear else 0)
 
 
+def _stored() -> list[Row]:
+    try:
+        return load(RESULT)
+    except ValueError as error:
+        sys.exit(f"reliability: {error}")
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
     parser.add_argument(
@@ -62,6 +70,11 @@ def _parse() -> argparse.Namespace:
         choices=MEASUREMENTS,
         metavar="NAME",
         help=(f"some of: {', '.join(MEASUREMENTS)}"),
+    )
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="with --only: the last whole run's document, with what is measured now in its place",
     )
     parser.add_argument(
         "--out", type=Path, help="the document; docs/reliability.md for a whole run"
@@ -115,23 +128,14 @@ def _measure(lab: Lab, name: str) -> Mapping[str, Measured]:
     return answers
 
 
-def _write(rows: list[tuple[Promise, Measured]], options: argparse.Namespace) -> None:
-    content = {
-        "machine": machine.describe(),
-        "quick": options.quick,
-        "promises": [
-            {"number": number, "promise": promise.text, "target": promise.target}
-            | measured.to_dict()
-            for number, (promise, measured) in enumerate(rows, 1)
-        ],
-    }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    whole = not (options.quick or options.only)
-    out = options.out or (DOCUMENT if whole else None)
+def _write(rows: list[Row], options: argparse.Namespace) -> None:
+    partial = bool(options.only) and not options.update
+    if not partial:
+        save(RESULT, rows, quick=options.quick)
+    out = options.out or (None if options.quick or partial else DOCUMENT)
     if out:
-        out.write_text(to_markdown(rows, machine.describe(), quick=options.quick), encoding="utf-8")
-    _say(f"{summary(rows)} {out or 'No document: not a whole run'}; {RESULT}")
+        out.write_text(to_markdown(rows, quick=options.quick), encoding="utf-8")
+    _say(f"{summary(rows)} {out or 'No document: not a whole run.'}")
 
 
 def _say(line: str) -> None:

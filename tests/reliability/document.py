@@ -7,6 +7,7 @@ from typing import get_args
 
 from tests.reliability.measured import Measured, Verdict
 from tests.reliability.promises import EVERY, Promise
+from tests.reliability.store import Row
 
 _HEAD = """\
 # What Heed promises, and what was measured
@@ -30,52 +31,57 @@ _COLUMNS = "| | promise | target | |\n|---|---|---|---|"
 _MARKS = {"met": "met", "not met": "**not met**"}  # the others in italics
 
 
-def to_markdown(
-    judged: Sequence[tuple[Promise, Measured]], machine: str, *, quick: bool = False
-) -> str:
+def to_markdown(rows: Sequence[Row], *, quick: bool = False) -> str:
     """The document: what was not met, the table of all promises, then how each was measured.
 
     Args:
-        judged: all promises in their order, each with its answer.
-        machine: what it was measured on, when, and which state of the code.
+        rows: all promises in their order. Where most were measured stands at the top.
         quick: whether it was a quick run.
     """
-    numbered = list(enumerate(judged, 1))
-    parts = [_HEAD.format(summary=summary(judged), machine=machine, quick=_QUICK if quick else "")]
+    numbered = list(enumerate(rows, 1))
+    (where, _), *_ = Counter(row.where for row in rows).most_common()
+    parts = [_HEAD.format(summary=summary(rows), machine=where, quick=_QUICK if quick else "")]
     for verdict in get_args(Verdict)[1:]:
-        missed = [row for row in numbered if row[1][1].verdict == verdict]
+        missed = [each for each in numbered if each[1].measured.verdict == verdict]
         if missed:
-            lines = "\n".join(_missed(number, *row) for number, row in missed)
+            lines = "\n".join(_missed(number, row) for number, row in missed)
             parts.append(f"## {verdict.capitalize()}\n\n{lines}\n")
-    for group, rows in groupby(numbered, key=lambda row: row[1][0].group):
-        own = list(rows)
-        table = "\n".join(_row(number, *row) for number, row in own)
+    for group, members in groupby(numbered, key=lambda each: each[1].promise.group):
+        own = list(members)
+        table = "\n".join(_row(number, row) for number, row in own)
         parts.append(f"## {group}\n\n{_COLUMNS}\n{table}\n")
-        parts += [_section(number, *row) for number, row in own]
+        parts += [
+            _section(number, row, "" if row.where == where else row.where) for number, row in own
+        ]
     return "\n".join(parts)
 
 
-def summary(judged: Sequence[tuple[Promise, Measured]]) -> str:
+def summary(rows: Sequence[Row]) -> str:
     """How many there are of each verdict, in a sentence."""
-    count = Counter(measured.verdict for _, measured in judged)
+    count = Counter(row.measured.verdict for row in rows)
     found = [f"{count[name]} {name}" for name in get_args(Verdict) if count[name]]
-    return f"{len(judged)} promises: {', '.join(found)}."
+    return f"{len(rows)} promises: {', '.join(found)}."
 
 
-def _missed(number: int, promise: Promise, measured: Measured) -> str:
+def _missed(number: int, row: Row) -> str:
     """Its first figure is that on which the target is."""
+    promise, measured, _ = row
     said = [*map(str, measured.figures[:1]), measured.note, *_reasons(measured)]
     return f"- [{number}](#{number}) {promise.text}: {_line('; '.join(filter(None, said)))}"
 
 
-def _row(number: int, promise: Promise, measured: Measured) -> str:
+def _row(number: int, row: Row) -> str:
+    promise, measured, _ = row
     mark = _MARKS.get(measured.verdict, f"*{measured.verdict}*")
     cells = [f"[{number}](#{number})", promise.text, promise.target, mark]
     return "| " + " | ".join(_line(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-def _section(number: int, promise: Promise, measured: Measured) -> str:
+def _section(number: int, row: Row, again: str) -> str:
+    promise, measured, _ = row
     found = [*map(str, measured.figures), measured.note, *_reasons(measured)]
+    if again:
+        found.append(f"measured again: {again}")
     lines = [
         f'### <a id="{number}"></a>{number}. {promise.text}: {measured.verdict}',
         "",

@@ -83,7 +83,7 @@ def measure(lab: Lab) -> Mapping[str, Measured]:
 def _all(server: Server, cases: Cases, times: int) -> Measured:
     figures, problems = [], []
     for name, (raw, expected) in cases.items():
-        _send(server, name, raw, 10)
+        _send(server, name, raw, times)  # until the collector and the allocator have their share
         before = server.usage().rss_bytes
         answers = _send(server, name, raw, times)
         grown = server.usage().rss_bytes - before

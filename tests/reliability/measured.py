@@ -1,8 +1,8 @@
 """What a measurement found, and what that says of the promise. Pure."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from scipy import stats
@@ -81,6 +81,17 @@ class Measured:
             for figure in self.figures
         ]
         return asdict(self) | {"figures": figures, "verdict": self.verdict}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Measured":
+        """What `to_dict` wrote; the numbers that were not finite are NaN."""
+        given = {field.name: content[field.name] for field in fields(cls)}
+        figures = tuple(
+            Figure(**(each | {"value": math.nan if each["value"] is None else each["value"]}))
+            for each in given.pop("figures")
+        )
+        given |= {name: tuple(given[name]) for name in ("noise", "unmeasured")}
+        return cls(figures=figures, **given)
 
 
 def skip(reason: str) -> Measured:

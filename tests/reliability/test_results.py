@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.reliability.measured import (
 from tests.reliability.named_tests import judge
 from tests.reliability.promises import MEASUREMENTS, PROMISES
 from tests.reliability.results import failed, judged
+from tests.reliability.store import Row, load, save, updated
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_page_has_a_row_and_a_section_for_each_promise() -> None:
     """What is not met comes first, and every cell is one line whatever it holds."""
     late = Measured(False, (Figure(2, "", "late"),), "a | b\nc")
     answers = {"ladder": {"no late answer": late}}
-    page = to_markdown(judged(answers), "a machine")
+    page = to_markdown([Row(*answer, "a machine") for answer in judged(answers)])
     rows = [line for line in page.splitlines() if line.startswith("| [")]
     assert len(rows) == len(PROMISES)
     assert rows[2] == f"| [3](#3) | {PROMISES[2].text} | 0 | **not met** |"
@@ -133,6 +135,32 @@ def test_page_has_a_row_and_a_section_for_each_promise() -> None:
     assert f"- [3](#3) {PROMISES[2].text}: late 2; a | b c" in page
     assert "- late 2\n- a | b c\n- again: `python -m tests.reliability --only ladder`" in page
     assert f"{len(PROMISES)} promises: 1 not met, {len(PROMISES) - 1} not measured." in page
+
+
+def test_part_that_is_measured_again_replaces_what_the_whole_run_found(tmp_path: Path) -> None:
+    """And says when; what was not measured this time, and the accounts of all, stay."""
+    late, in_time = Measured(False, (Figure(2, "", "late"),)), Measured(True, (Figure(0, ""),))
+    answers = {name: {"accounts": in_time} for name in MEASUREMENTS}
+    whole = [Row(*each, "then") for each in judged(answers | {"ladder": {"no late answer": late}})]
+    save(tmp_path / "all.json", whole, quick=False)
+    old = load(tmp_path / "all.json")
+    assert old == whole
+    again = {"ladder": {"no late answer": in_time, "accounts": late}}
+    rows = updated(old, [Row(*each, "now") for each in judged(again)])
+    changed = [row for row, before in zip(rows, whole, strict=True) if row != before]
+    assert [(row.promise.key, row.measured, row.where) for row in changed] == [
+        ("no late answer", in_time, "now")
+    ]
+    assert "- measured again: now\n" in to_markdown(rows)
+
+
+def test_result_of_a_quick_run_is_no_whole_run(tmp_path: Path) -> None:
+    """Its figures mean nothing; neither is there one before the first."""
+    with pytest.raises(ValueError, match="a whole run makes one"):
+        load(tmp_path / "all.json")
+    save(tmp_path / "all.json", [Row(*each, "then") for each in judged({})], quick=True)
+    with pytest.raises(ValueError, match="quick"):
+        load(tmp_path / "all.json")
 
 
 def test_measured_becomes_json() -> None:

@@ -270,6 +270,25 @@ def test_text_that_would_be_late_is_computed_if_there_is_nothing_else_to_do():
     assert scheduler.prepare(2.0).items == [late]
 
 
+def test_a_few_requests_that_were_late_refuse_nobody():
+    """Only when there have been many; then by no more than a quarter of the timeout."""
+    scheduler = make(1.0, timeout_s=10)
+    late = items(100)[0]
+    late.expected = 0.0
+    taken = []
+    for number in range(1, 60):
+        scheduler.answered(late, 8.0)
+        running = busy(scheduler)
+        try:
+            scheduler.submit(items(1, deadline=4.0), 0.0)
+            taken.append(number)
+        except TooLateError:
+            pass
+        scheduler.finish(running, 0.0)
+        scheduler.clear()
+    assert taken == list(range(1, 40))
+
+
 # Leaving
 
 
