@@ -1,7 +1,7 @@
 """Real gates against a server with known faults: the verdict must be the right one.
 
-A machine that is busy with something else makes a measurement invalid, which is right too: such a
-run is repeated, and the test skipped when no quiet moment comes.
+A machine that is busy with something else makes a measurement invalid or its intervals too wide to
+decide by, which is right too: such a run is repeated, and the test skipped when no quiet moment comes.
 """
 
 import threading
@@ -65,9 +65,10 @@ def gate(tmp_path):
                 bench = Bench([Target(stub.url)])
                 result = run_gate(bench, slo, rehearse(slo, loads_baseline=False))
             broken = {check.name for check in result.verdict.checks if not check.ok}
-            if not quiet or not broken & NOISE:
+            disturbed = broken & NOISE or result.verdict.outcome == "inconclusive"
+            if not quiet or not disturbed:
                 return result
-        pytest.skip(f"the machine was busy: {broken}")
+        pytest.skip(f"the machine was busy: {result.verdict.summary}")
 
     return run
 
