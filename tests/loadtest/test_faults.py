@@ -1,7 +1,8 @@
 """Real gates against a server with known faults: the verdict must be the right one.
 
-A machine that is busy with something else makes a measurement invalid or its intervals too wide to
-decide by, which is right too: such a run is repeated, and the test skipped when no quiet moment comes.
+A machine that is busy with something else makes a measurement invalid, or its intervals too wide to
+decide by, which is right too: such a run is repeated, and the test skipped when no quiet moment
+comes.
 """
 
 import threading
