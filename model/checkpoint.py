@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.config import Config
 from model.network import Network
-from service.runtime.artifact import TOKENIZER_FILE
+from service.runtime.artifact import TOKENIZER_FILE, ArtifactError
 from service.runtime.errors import HeedError
 from service.runtime.tokenizer import Tokenizer
 
@@ -97,7 +97,7 @@ def read_tokenizer(folder: Path, max_length: int) -> tuple[bytes, Tokenizer]:
     try:
         model = path.read_bytes()
         return model, Tokenizer(model, max_length)
-    except (OSError, RuntimeError) as error:
+    except (OSError, ArtifactError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
 
 
