@@ -1,7 +1,9 @@
 """fp32 to int8, for CPUs."""
 
+import contextlib
 import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -14,8 +16,7 @@ def to_int8(model: bytes) -> bytes:
     Dynamic ranges are taken over the whole batch, so that batch-mates move a text's logits a
     little: the parity of the artifact says by how much. Softmax, norms and sums stay fp32.
     """
-    logging.getLogger().setLevel(logging.ERROR)  # onnxruntime logs advice on the root logger
-    with tempfile.TemporaryDirectory() as folder:
+    with _no_advice(), tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
         quantize_dynamic(
             onnx.load_from_string(model),
@@ -25,3 +26,15 @@ def to_int8(model: bytes) -> bytes:
             per_channel=True,
         )
         return target.read_bytes()
+
+
+@contextlib.contextmanager
+def _no_advice() -> Iterator[None]:
+    """It is logged on the root logger, whose level is that of all loggers without one."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
