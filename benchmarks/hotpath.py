@@ -55,17 +55,14 @@ def serve(variant: str, artifact: str) -> None:
 
 
 def _serve_app(app: Any, settings: Any, listener: socket.socket) -> None:  # noqa: ANN401  ASGI
-    import gc
-
     import uvicorn
     import uvloop
 
-    from service.server import config_of
+    from service.server import config_of, tune
 
     async def main() -> None:
         config = config_of(app, settings)
-        gc.collect()
-        gc.freeze()
+        tune()
         listener.listen(128)
         await uvicorn.Server(config).serve(sockets=[listener])
 

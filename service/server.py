@@ -65,9 +65,10 @@ def run(
         HeedError: the model cannot be served, or the admin address not be listened on.
     """
     signals = signals or Signals()
+    forward = ForwardHandler(make_logger("warning"))
     for name in ("uvicorn", "service"):
         logger = logging.getLogger(name)
-        logger.handlers = [ForwardHandler(make_logger("warning"))]
+        logger.handlers = [forward]
         logger.propagate = False
     raise_file_limit(settings.max_connections + admin_connections(settings))
     with contextlib.ExitStack() as stack:
@@ -82,6 +83,21 @@ def run(
     return 0
 
 
+def tune() -> None:
+    """Set the interpreter to serve what is loaded by now."""
+    # That stays. To look through it again and again stopped all requests for 40 ms, every other
+    # second under load.
+    gc.collect()
+    gc.freeze()
+    # Requests leave next to no cycles. At Python's own threshold of 700 the collector took 13 % of
+    # the loop's time under load.
+    gc.set_threshold(_GC_THRESHOLD)
+    # A worker that has computed waits for the GIL as long as this; the loop's letting go of it for
+    # an instant, at every socket, is no use. Than with Python's 5 ms: 5 to 12 % more requests a
+    # second at 64 connections, 5 to 19 % at 8, for the same CPU each.
+    sys.setswitchinterval(_GIL_S)
+
+
 async def _serve(
     app: FastAPI, settings: Settings, listeners: list[socket.socket], signals: Signals
 ) -> None:
@@ -90,24 +106,15 @@ async def _serve(
     async with app.router.lifespan_context(app):
         servers = _servers(app, settings)
         public = servers[0]
-        # What is loaded now stays. To look through it again and again stopped all requests for
-        # 40 ms, every other second under load.
-        gc.collect()
-        gc.freeze()
-        # Requests leave next to no cycles. At Python's own threshold of 700 the collector took
-        # 13 % of the loop's time under load.
-        gc.set_threshold(_GC_THRESHOLD)
-        # A worker that has computed waits for the GIL as long as this; the loop's letting go of it
-        # for an instant, at every socket, is no use. Than with Python's 5 ms: 5 to 12 % more
-        # requests a second at 64 connections, 5 to 19 % at 8, for the same CPU each.
-        sys.setswitchinterval(_GIL_S)
+        tune()
         for listener in listeners:
             listen(listener, public.config.backlog)
         tasks = []  # referenced, or they could be collected
         app.state.on_stall = lambda: tasks.append(loop.create_task(_exit_stalled(public)))
         signals.follow(lambda: setattr(app.state, "ready", False))
-        warn_if_open(settings, make_logger("warning"))
-        warn_if_unknown(os.environ, make_logger("warning"))
+        logger = make_logger("warning")
+        warn_if_open(settings, logger)
+        warn_if_unknown(os.environ, logger)
         _announce(app.state.registry.active.model, settings, listeners)
         running = [
             loop.create_task(server.serve(sockets=[listener]))

@@ -66,7 +66,7 @@ def measure(lab: Lab) -> Mapping[str, Measured]:
         metrics = accounts.settled(server)
         time.sleep(1.0)
         after = server.usage()
-    durations = _server_durations(server)
+    durations = server.durations_s("ok", "shed")
     return {
         "goodput": _goodput(loaded, closed_rps),
         "accepted latency": _accepted(loaded, durations["ok"]),
@@ -178,12 +178,3 @@ def _control_plane(loaded: Loaded, probes: Probes) -> Measured:
         (Figure(p99_s, "s", "p99", n=len(seen)), Figure(refused, "", "refused or failed")),
         noise=loaded.noise,
     )
-
-
-def _server_durations(server: Server) -> dict[str, list[float]]:
-    """Seconds that requests took inside the service, by their outcome."""
-    found: dict[str, list[float]] = {"ok": [], "shed": []}
-    for record in server.records():
-        if record["outcome"] in found and record["route"] == "/v1/classify":
-            found[record["outcome"]].append(record["duration_ms"] / 1e3)
-    return found

@@ -159,6 +159,17 @@ class Server:
                 if isinstance(record, dict) and record.get("event") == "request":
                     yield record
 
+    def durations_s(self, *outcomes: str) -> dict[str, list[float]]:
+        """Seconds inside the service of requests for the engine, by outcome, as its log says.
+
+        In their order; from the header fields on, so with the reading of the body.
+        """
+        found: dict[str, list[float]] = {outcome: [] for outcome in outcomes}
+        for record in self.records():
+            if record["outcome"] in found and record["route"] == "/v1/classify":
+                found[record["outcome"]].append(record["duration_ms"] / 1e3)
+        return found
+
     def signal(self, number: int) -> None:
         """Send a signal to the process."""
         os.kill(self.pid, number)

@@ -15,7 +15,7 @@ from tests.reliability.lab import Lab
 from tests.reliability.ladder import Gauges
 from tests.reliability.load import Clock, Loaded, answered_p99_s, open_load, workload
 from tests.reliability.measured import Figure, Measured
-from tests.reliability.server import Server, running
+from tests.reliability.server import running
 
 CURVE = Curve()
 SENDING_S = 10.0  # all that are slow to send are closed by then
@@ -140,13 +140,9 @@ def measure(lab: Lab) -> Mapping[str, Measured]:
         loaded = open_load(
             server, load, lab.folder / "slow.csv", lab.cores.clients, (crowd, gauges)
         )
-        account = _account(server)
+        # Requests whose body never came are received too: the clients count others.
+        account = accounts.check(server)
     return {"slow clients": _judge(loaded, crowd, gauges), "accounts": account}
-
-
-def _account(server: Server) -> Measured:
-    """Requests whose body never came are received too, so the clients' counts are another."""
-    return accounts.check(server)
 
 
 def _judge(loaded: Loaded, crowd: Crowd, gauges: Gauges) -> Measured:

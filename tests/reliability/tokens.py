@@ -56,7 +56,7 @@ def measure(lab: Lab) -> Mapping[str, Measured]:
         allowed = asyncio.run(_each(server, at_cap, times))
         lags = _lag(server, list(at_cap.values()), lab.seconds(10.0, 2.0))
         account = accounts.check(server)
-    inside = _seconds_inside(server)
+    inside = server.durations_s("ok", "invalid")
     parts = [
         _part("refused", refused, inside["invalid"], 422, REFUSED_S),
         _part("at the limit", allowed, inside["ok"], 200, AT_CAP_S),
@@ -106,15 +106,6 @@ def _part(
         ),
         f"{', '.join(sorted(wrong))}: not {status}" if wrong else "",
     )
-
-
-def _seconds_inside(server: Server) -> dict[str, list[float]]:
-    """By the log, in order; from the header fields on, so with the reading of the body."""
-    found: dict[str, list[float]] = {"ok": [], "invalid": []}
-    for record in server.records():
-        if record["outcome"] in found and record["route"] == "/v1/classify":
-            found[record["outcome"]].append(record["duration_ms"] / 1e3)
-    return found
 
 
 def _lag(server: Server, texts: list[str], seconds: float) -> tuple[Figure, Figure]:

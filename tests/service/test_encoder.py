@@ -81,9 +81,7 @@ async def test_encodings_are_in_the_order_of_the_texts(encoder, tokenizer):
 
 async def test_loop_answers_while_a_long_text_is_encoded(encoder, tokenizer):
     """Short texts pass long ones by."""
-    tokenizer.gate.clear()
-    long = asyncio.create_task(encoder.encode(tokenizer, [LONG], FAR))
-    await asyncio.to_thread(tokenizer.entered.acquire)
+    long = await hold(encoder, tokenizer)
     other = FakeTokenizer()
     assert await encoder.encode(other, ["b"], FAR)
     assert not long.done()
@@ -93,9 +91,7 @@ async def test_loop_answers_while_a_long_text_is_encoded(encoder, tokenizer):
 
 async def test_long_text_that_would_be_encoded_too_late_is_refused(encoder, tokenizer):
     """By what waits for the thread, at the speed measured; the first one in line never is."""
-    tokenizer.gate.clear()
-    first = asyncio.create_task(encoder.encode(tokenizer, [LONG], FAR))
-    await asyncio.to_thread(tokenizer.entered.acquire)
+    first = await hold(encoder, tokenizer)
     with pytest.raises(TooLateError) as caught:
         await encoder.encode(tokenizer, [LONG], time.monotonic())
     assert caught.value.retry_after_s >= 1.0
@@ -112,9 +108,7 @@ async def test_text_that_is_overdue_when_its_turn_comes_is_not_encoded(
     clock = SimpleNamespace(monotonic=lambda: now)
     monkeypatch.setattr("service.encoder.time", clock)
     now = 0.0
-    tokenizer.gate.clear()
-    first = asyncio.create_task(encoder.encode(tokenizer, [LONG], FAR))
-    await asyncio.to_thread(tokenizer.entered.acquire)
+    first = await hold(encoder, tokenizer)
     late = asyncio.create_task(encoder.encode(tokenizer, [LONG], 1.0))
     await asyncio.sleep(0)
     now = 2.0
@@ -127,9 +121,7 @@ async def test_text_that_is_overdue_when_its_turn_comes_is_not_encoded(
 
 async def test_request_that_waits_for_the_thread_is_answered_at_its_deadline(encoder, tokenizer):
     """Not when its turn comes: what is before it may take seconds."""
-    tokenizer.gate.clear()
-    first = asyncio.create_task(encoder.encode(tokenizer, [LONG], FAR))
-    await asyncio.to_thread(tokenizer.entered.acquire)
+    first = await hold(encoder, tokenizer)
     for work in (
         encoder.explain(map(tokenizer.encode, [LONG]), [LONG], time.monotonic()),
         encoder.encode(tokenizer, [LONG], time.monotonic() + 0.05),
@@ -144,9 +136,7 @@ async def test_request_that_waits_for_the_thread_is_answered_at_its_deadline(enc
 
 async def test_work_that_never_began_frees_its_place_when_its_caller_leaves(encoder, tokenizer):
     """The thread will not do it."""
-    tokenizer.gate.clear()
-    first = asyncio.create_task(encoder.encode(tokenizer, [LONG], FAR))
-    await asyncio.to_thread(tokenizer.entered.acquire)
+    first = await hold(encoder, tokenizer)
     before_s = encoder.waiting_s
     waiting = asyncio.create_task(encoder.encode(tokenizer, [LONG * 1000], FAR))
     await asyncio.sleep(0)
@@ -200,6 +190,14 @@ async def test_what_fails_on_the_thread_frees_its_place_and_reaches_its_caller(e
         await encoder.explain(map(int, ["half"]), [LONG], FAR)
     assert encoder.waiting_s == 0.0
     assert await encoder.explain(map(int, ["1"]), [LONG], math.inf) == [1]
+
+
+async def hold(encoder, tokenizer) -> asyncio.Task:
+    """The thread is busy with this until the gate of `tokenizer` opens."""
+    tokenizer.gate.clear()
+    task = asyncio.create_task(encoder.encode(tokenizer, [LONG], FAR))
+    await asyncio.to_thread(tokenizer.entered.acquire)
+    return task
 
 
 async def cancel(task: asyncio.Task) -> None:

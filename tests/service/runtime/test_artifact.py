@@ -407,10 +407,14 @@ def test_folder_of_versions_that_cannot_be_listed_is_an_error(artifact, monkeypa
         list_versions(artifact)
 
 
-@given(st.lists(st.text("0123456789.ab-", min_size=1, max_size=6), max_size=6))
-def test_any_versions_can_be_compared(versions):
-    """Never a TypeError, whatever folders are called."""
-    sorted(versions, key=version_key)
+NAMES = st.lists(st.text("0123456789.ab-", min_size=1, max_size=6), max_size=6)
+
+
+@given(NAMES.flatmap(lambda names: st.tuples(st.just(names), st.permutations(names))))
+def test_any_versions_can_be_compared(orders):
+    """Whatever folders are called, and in whatever order the file system names them."""
+    one, other = (sorted(order, key=version_key) for order in orders)
+    assert one == other
 
 
 @pytest.mark.parametrize("name", ["a", "A-1_b.c", "x" * 64])
