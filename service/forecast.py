@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.items import Batch, Item, Limits, PayloadT, Priority, Room
-from service.quantile import RollingQuantile
+from service.quantile import RollingQuantiles
 from service.service_time import ServiceTime
 
 _MEMORY = 0.1  # weight of the newest batch in the averages
@@ -13,6 +13,8 @@ _ROUNDING = 0.01  # of a batch: averages are no more exact
 _MIN_PADDING = 8  # tokens: with less, texts of nearly the same length part company
 _MAX_PADDING = 0.125  # of a batch
 _ON_TIME = 0.95  # of the requests that were accepted at the last moment
+_NEARLY_ALL = 0.99  # of them, where the queue is long enough
+_BUSY_BATCHES = 3  # that an engine needs never to wait: computed, prepared, gathering
 _REQUESTS = 256  # to learn that from
 _MIN_REQUESTS = 40  # fewer say nothing: a single one that hung would refuse the next
 _MAX_LATE = 0.25  # of the timeout: the margin alone must never refuse everything
@@ -46,7 +48,7 @@ class Forecast:
         size, tokens = limits.max_batch_size, limits.max_batch_tokens
         self._typical = _Typical(size, tokens, tokens)  # of batches that left others waiting
         self._usual = _Typical(0.0, 0.0, 0.0)  # of all
-        self._late = tuple(RollingQuantile(_ON_TIME, _REQUESTS) for _ in Priority)
+        self._late = tuple(RollingQuantiles(_REQUESTS) for _ in Priority)
         self._load = 0.0  # seconds of work accepted per second
         self._load_at = 0.0
 
@@ -90,10 +92,17 @@ class Forecast:
         self._late[item.priority].add(now - item.expected)
 
     def late_s(self, priority: Priority) -> float:
-        """How much later than predicted at its admission a request may be answered."""
-        seen = self._late[priority]
-        late_s = seen.value or 0.0 if len(seen.values) >= _MIN_REQUESTS else 0.0
-        return max(0.0, min(late_s, _MAX_LATE * self._limits.timeout_s))
+        """How much later than predicted at its admission a request may be answered.
+
+        To allow for more makes the queue shorter. That costs nothing while it still holds what the
+        engine needs to stay busy, and half of the rest is for bursts.
+        """
+        seen, timeout_s = self._late[priority], self._limits.timeout_s
+        if len(seen.values) < _MIN_REQUESTS:
+            return 0.0
+        often_s, nearly_s = seen.at(_ON_TIME) or 0.0, seen.at(_NEARLY_ALL) or 0.0
+        free_s = (timeout_s - _BUSY_BATCHES * self._typical_s) / 2
+        return max(0.0, min(max(often_s, min(nearly_s, free_s)), _MAX_LATE * timeout_s))
 
     def batch_s(self, padded_tokens: int) -> float:
         """Seconds of a batch in the engine."""

@@ -1,16 +1,15 @@
-"""The upper quantile of what was seen of late. Pure."""
+"""Upper quantiles of what was seen of late. Pure."""
 
 import math
 from bisect import bisect_left, insort
 from collections import deque
 
 
-class RollingQuantile:
-    """A quantile of the last `window` values: the one that a next value stays below so often."""
+class RollingQuantiles:
+    """Quantiles of the last `window` values."""
 
-    def __init__(self, quantile: float, window: int) -> None:
+    def __init__(self, window: int) -> None:
         """Nothing seen."""
-        self._quantile = quantile
         self._window = window
         self._sorted: list[float] = []
         self.values: deque[float] = deque()
@@ -27,10 +26,9 @@ class RollingQuantile:
         self.values.clear()
         self._sorted.clear()
 
-    @property
-    def value(self) -> float | None:
-        """None before anything was seen; then with the place of the next value counted."""
+    def at(self, quantile: float) -> float | None:
+        """What a next value stays below so often, its own place counted; None without a value."""
         count = len(self._sorted)
         if not count:
             return None
-        return self._sorted[min(count - 1, math.ceil(self._quantile * (count + 1)) - 1)]
+        return self._sorted[min(count - 1, math.ceil(quantile * (count + 1)) - 1)]

@@ -12,7 +12,7 @@ known is forgotten: ten times slower is noticed after five batches, not after a 
 import math
 from collections import deque
 
-from service.quantile import RollingQuantile
+from service.quantile import RollingQuantiles
 
 WINDOW = 256  # batches: at least 12 lie above the 95 % quantile
 QUANTILE = 0.95
@@ -26,7 +26,7 @@ class ServiceTime:
 
     def __init__(self) -> None:
         self._samples: deque[tuple[int, float]] = deque()
-        self._ratios = RollingQuantile(QUANTILE, WINDOW)
+        self._ratios = RollingQuantiles(WINDOW)
         # Of weight, and of weighted tokens, seconds, tokens^2, tokens * seconds.
         self._sums = [0.0] * 5
         self._fixed_s = 0.0
@@ -44,7 +44,7 @@ class ServiceTime:
     @property
     def upper_ratio(self) -> float:
         """The upper quantile of measured over expected seconds; at least 1."""
-        return max(1.0, self._ratios.value or 1.0)
+        return max(1.0, self._ratios.at(QUANTILE) or 1.0)
 
     def observe(self, padded_tokens: int, seconds: float) -> None:
         """Learn from a batch that was computed.

@@ -91,15 +91,19 @@ def test_goodput_holds_if_batches_take_longer_or_shorter_than_expected(curve, wo
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("curve", "share"), [(FAST, 0.98), (SLOW, 0.95)], ids=["800/s", "160/s"])
 @pytest.mark.parametrize("load", [2, 10])
-def test_goodput_holds_if_answers_need_time_to_get_out(workers, load):
-    """8 ms on average, which no batch shows: learned from the answers, and taken off the queue."""
+def test_goodput_holds_if_answers_need_time_to_get_out(curve, share, workers, load):
+    """8 ms on average, which no batch shows: learned from the answers, and taken off the queue.
+
+    By nearly all of the answers where the queue holds many batches.
+    """
     rng = random.Random(3)
-    capacity = capacity_of(SLOW, workers)
+    capacity = capacity_of(curve, workers)
     span_s = 3.0 + TEXTS / capacity
-    run = world(SLOW, workers, delivery_s=lambda: rng.expovariate(1 / 0.008))
+    run = world(curve, workers, delivery_s=lambda: rng.expovariate(1 / 0.008))
     run.run(poisson(load * capacity, span_s))
-    assert run.goodput(3.0, span_s) >= 0.95 * capacity
+    assert run.goodput(3.0, span_s) >= share * capacity
 
 
 def test_margin_for_answers_that_were_late_is_forgotten_again():

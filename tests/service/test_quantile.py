@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.quantile import RollingQuantile
+from service.quantile import RollingQuantiles
 
 
 @given(
@@ -15,18 +15,18 @@ from service.quantile import RollingQuantile
 )
 def test_value_is_that_of_the_last_values_sorted(values, quantile, window):
     """The one at the place of the quantile, as if the next value were there already."""
-    rolling = RollingQuantile(quantile, window)
+    rolling = RollingQuantiles(window)
     for value in values:
         rolling.add(value)
     kept = sorted(values[-window:])
     place = math.ceil(quantile * (len(kept) + 1))
-    assert rolling.value == kept[min(place, len(kept)) - 1]
+    assert rolling.at(quantile) == kept[min(place, len(kept)) - 1]
 
 
 def test_nothing_seen_has_no_quantile():
     """Neither at first nor after everything was forgotten."""
-    rolling = RollingQuantile(0.95, 8)
-    assert rolling.value is None
+    rolling = RollingQuantiles(8)
+    assert rolling.at(0.95) is None
     rolling.add(1.0)
     rolling.clear()
-    assert rolling.value is None
+    assert rolling.at(0.95) is None
