@@ -3,9 +3,13 @@
 `make openapi` writes it to docs/openapi.json, as it is with the default settings.
 """
 
+import functools
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
+from fastapi.requests import Request
+from fastapi.responses import Response
 from pydantic.json_schema import models_json_schema
 
 from service.api.schemas import Problem
@@ -38,6 +42,26 @@ def install(app: FastAPI, settings: Settings) -> None:
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's manual has it
+    if app.openapi_url is not None:
+        _serve(app, app.openapi_url)
+
+
+def _serve(app: FastAPI, path: str) -> None:
+    """Send one and the same bytes to everybody.
+
+    FastAPI's own route makes them anew for each, and a client that does not read holds on to them.
+    """
+
+    @functools.cache
+    def body() -> bytes:
+        return orjson.dumps(app.openapi())
+
+    async def page(_: Request) -> Response:
+        return Response(body(), media_type="application/json")
+
+    routes = app.router.routes
+    routes[:] = [route for route in routes if getattr(route, "path", None) != path]
+    app.add_route(path, page, include_in_schema=False)
 
 
 def _complete(document: dict[str, Any], settings: Settings) -> None:

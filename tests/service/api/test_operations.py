@@ -6,6 +6,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import Message
 
 from service.app import create_app
 from service.settings import Settings
@@ -115,3 +116,25 @@ async def test_docs_can_be_switched_off(tiny_artifact, path):
         answer = await client.get(path)
     assert answer.status_code == 404
     assert answer.json()["type"] == "urn:heed:problem:not-found"
+
+
+async def test_document_is_held_once_however_many_clients_do_not_read_it(tiny_artifact):
+    """Each would hold on to a copy of its own."""
+    app = create_app(Settings(model=tiny_artifact))
+    first, second = [await body_of(app, "/openapi.json") for _ in range(2)]
+    assert first is second
+
+
+async def body_of(app: FastAPI, path: str) -> bytes:
+    """As the application sends it."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
+    await app(scope, receive, send)
+    return sent[1]["body"]
