@@ -29,7 +29,7 @@ from service.http.transport import Handle
 from service.logs import RECORD_KEY, RequestRecord, request_id
 
 _VERSIONS = frozenset({"1.0", "1.1"})
-_MAX_PIPELINED = 16  # requests that wait behind the one being answered; each takes 3 KB
+_MAX_PIPELINED = 4  # requests that wait behind the one being answered; each takes 3 KB
 # Of answers that a client does not read; then the next one waits. The kernel alone would take 4 MB.
 _UNREAD_BYTES = 16_384
 _KERNEL_BYTES = 65_536
