@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import onnxruntime
 import orjson
 
@@ -110,6 +111,8 @@ def load_model(
     if beside_traffic and _starts_no_threads(settings.execution_provider, threads):
         lower_priority()
     artifact, tokenizer = _read(settings, folder)
+    if beside_traffic:
+        _fault_in(2 * len(artifact.model))
     started = engine or Engine(artifact, settings.execution_provider, threads)
     if beside_traffic:
         lower_priority()
@@ -144,6 +147,16 @@ def _read(settings: Settings, folder: Path | None) -> tuple[Artifact, Tokenizer]
             f"{artifact.path}: holds version {version}; expected a folder named {version}"
         )
     return artifact, Tokenizer(artifact.tokenizer, artifact.manifest.max_length)
+
+
+def _fault_in(size_bytes: int) -> None:
+    """Have the system find so much memory, and give it back for the next who asks.
+
+    ONNX Runtime copies a model twice while it holds the GIL. Where that memory is new to a virtual
+    machine, all requests stood still for 40 to 55 ms at 4 of 30 swaps of 15 MB; after this at none
+    of 20, for 21 ms at the most. (numpy fills without the GIL.)
+    """
+    np.empty(size_bytes, np.uint8).fill(1)
 
 
 def _try_out(model: LoadedModel) -> None:
