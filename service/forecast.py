@@ -4,14 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.items import Batch, Item, Limits, PayloadT, Priority, Room
+from service.items import Batch, Item, Limits, PayloadT, Priority
 from service.quantile import RollingQuantiles
 from service.service_time import ServiceTime
 
 _MEMORY = 0.1  # weight of the newest batch in the averages
 _ROUNDING = 0.01  # of a batch: averages are no more exact
-_MIN_PADDING = 8  # tokens: with less, texts of nearly the same length part company
-_MAX_PADDING = 0.125  # of a batch
 _ON_TIME = 0.95  # of the requests that were accepted at the last moment
 _NEARLY_ALL = 0.99  # of them, where the queue is long enough
 _BUSY_BATCHES = 3  # that an engine needs never to wait: computed, prepared, gathering
@@ -57,19 +55,6 @@ class Forecast:
         self._usual.learn(batch)
         if batch.left_waiting:
             self._typical.learn(batch)
-
-    @property
-    def room(self) -> Room:
-        """What the next batch may hold.
-
-        For one text more, at most half the padding that would cost as much as to start a run: the
-        text left out shares that start with others. Of hidden size 384 and 6 layers a start costs
-        as much as 17 tokens; there 8 tokens instead of 64 save 10 % of the CPU, and 8, 16 or 64 are
-        the same to a model of 128 and 2 (64 connections, lengths 1 to 150).
-        """
-        most = self._limits.max_batch_tokens * _MAX_PADDING
-        padding = max(_MIN_PADDING, min(most, self._service_time.start_tokens / 2))
-        return Room(self._limits.max_batch_tokens, self._limits.max_batch_size, int(padding))
 
     @property
     def queue_limit(self) -> int:

@@ -33,6 +33,7 @@ class Scheduler(Generic[PayloadT]):
             service_time: predicts; somebody else teaches it.
         """
         self._limits = limits
+        self._room = limits.room
         self._forecast = Forecast(limits, service_time)
         self._lanes: tuple[Lane[PayloadT], ...] = tuple(Lane() for _ in Priority)
         self._by_deadline: list[tuple[float, int, Item[PayloadT]]] = []
@@ -193,9 +194,9 @@ class Scheduler(Generic[PayloadT]):
         if not self.can_prepare:
             return None
         items: list[Item[PayloadT]] = []
-        first, room = self._next_lane(), self._forecast.room
+        first = self._next_lane()
         for priority in (first, Priority(1 - first)):
-            self._lanes[priority].take(room, items)
+            self._lanes[priority].take(self._room, items)
         batch = Batch(items, left_waiting=any(self._lanes))
         self._forecast.learn(batch)
         self._prepared.append(batch)

@@ -9,7 +9,6 @@ When the last few batches all lie far off on the same side, the machine has chan
 known is forgotten: ten times slower is noticed after five batches, not after a window of them.
 """
 
-import math
 from collections import deque
 
 from service.quantile import RollingQuantiles
@@ -35,11 +34,6 @@ class ServiceTime:
     def predict(self, padded_tokens: float) -> float:
         """Expected seconds; 0 before anything was observed."""
         return self._fixed_s + self._per_token_s * padded_tokens
-
-    @property
-    def start_tokens(self) -> float:
-        """How many tokens are computed in the time that it takes to start a run."""
-        return self._fixed_s / self._per_token_s if self._per_token_s else math.inf
 
     @property
     def upper_ratio(self) -> float:

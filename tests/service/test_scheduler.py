@@ -108,15 +108,12 @@ def test_texts_without_hurry_are_not_prepared_ahead():
 
 
 @pytest.mark.parametrize(
-    ("start_s", "together"),
-    [(0.0, [10, 18]), (38.0, [10, 18]), (41.0, [10, 18, 28]), (1e3, [10, 18, 28])],
+    ("max_batch_tokens", "together"),
+    [(100, [10, 18]), (512, [10, 18]), (1279, [10, 18]), (1280, [10, 18, 28])],
 )
-def test_padding_is_worth_half_of_what_a_run_costs_to_start(start_s, together):
-    """In a model whose tokens take a second each; never less than 8 tokens, for one more text."""
-    known = ServiceTime()
-    for tokens in (10, 1000):
-        known.observe(tokens, start_s + tokens)
-    scheduler = make_taught(known, max_batch_tokens=1000, timeout_s=1e6)
+def test_one_text_more_may_bring_padding_of_a_64th_of_a_batch(max_batch_tokens, together):
+    """And 8 tokens at least."""
+    scheduler = make(max_batch_tokens=max_batch_tokens)
     scheduler.submit(items(10, 18, 28, 200), 0.0)
     assert lengths(scheduler.prepare(0.0)) == together
 
