@@ -58,16 +58,19 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")],
     out: Annotated[Path, typer.Option(help="Folder for the artifact; must not exist.")],
     precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
-    name: Annotated[str | None, typer.Option(help="Default: the folder's name.")] = None,
-    version: Annotated[str, typer.Option(help="Version of the model.")] = "1",
+    name: Annotated[
+        str | None, typer.Option(help="Default: the folder's name; of models/tickets/2, tickets.")
+    ] = None,
+    version: Annotated[str | None, typer.Option(help="Default: 1; of models/tickets/2, 2.")] = None,
 ) -> None:
     """Write a run as an artifact: one ONNX file, the tokenizer, a manifest.
 
     Example: heed export runs/tickets --out artifacts/tickets
     """
-    from export.bundle import export_run
+    from export.bundle import export_run, named
 
-    manifest = export_run(run, out, precision, name or out.absolute().name, version)
+    name, version, model = named(out, name, version)
+    manifest = export_run(run, out, precision, name, version)
     size = sum(file.size for file in manifest.files.values()) / 1e6
     typer.echo(
         f"{out}: {manifest.name} version {manifest.version}, {precision}, {size:.1f} MB; logits "
@@ -76,7 +79,7 @@ def export(
     )
     for part, figures in manifest.metrics.items():
         typer.echo(f"{part}: accuracy {100 * figures['accuracy']:.1f} % (n = {figures['n']:,})")
-    typer.echo(f"next: heed serve --model {out}")
+    typer.echo(f"next: heed serve --model {model}")
 
 
 def predict(

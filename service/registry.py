@@ -248,8 +248,8 @@ class Registry:
         found, served = model.manifest, self.active.model.manifest
         if (found.name, found.version) != (served.name, version):
             raise ArtifactError(
-                f"it is {found.name} version {found.version}; expected {served.name} version "
-                f"{version}"
+                f"its manifest says model {found.name} version {found.version}; expected model "
+                f"{served.name} version {version}"
             )
         return model
 

@@ -3,11 +3,12 @@
 import json
 import shutil
 from importlib.metadata import version as version_of
+from pathlib import Path
 
 import pytest
 
 import export.bundle
-from export.bundle import export_run
+from export.bundle import export_run, named
 from export.errors import ExportError
 from export.evaluate import evaluate
 from model.checkpoint import CheckpointError
@@ -226,3 +227,33 @@ def test_command_names_the_artifact_by_its_folder(trained_run, tmp_path, quick):
     assert (manifest.name, manifest.version, manifest.precision) == ("support", "1", "fp32")
     assert f"next: heed serve --model {tmp_path / 'support'}" in done.stdout
     assert "same label on 100.0 % of 34 texts" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("out", "given", "expected"),
+    [
+        ("models/support", (None, None), ("support", "1", "models/support")),
+        ("models/support", ("tickets", "7"), ("tickets", "7", "models/support")),
+        ("models/support/2", (None, None), ("support", "2", "models/support")),
+        ("models/support/v1.10", (None, None), ("support", "v1.10", "models/support")),
+        ("models/support/2026-11-24", (None, None), ("support", "2026-11-24", "models/support")),
+        ("models/support/blue", (None, "blue"), ("support", "blue", "models/support")),
+        ("models/support/2", ("tickets", None), ("tickets", "2", "models/support")),
+        ("models/support/2", (None, "3"), ("2", "3", "models/support/2")),
+        ("models/20newsgroups", (None, None), ("20newsgroups", "1", "models/20newsgroups")),
+        ("/2", (None, None), ("2", "1", "/2")),
+    ],
+)
+def test_folder_of_numbers_or_of_the_version_is_one_version_of_its_parent(out, given, expected):
+    """So that what is exported beside an older version can be swapped in."""
+    assert named(Path(out), *given) == (*expected[:2], Path(expected[2]))
+
+
+def test_exported_versions_of_a_model_are_served_by_their_folder(trained_run, tmp_path, quick):
+    """The highest one, under the name of the model."""
+    for version in ("1", "2"):
+        done = heed_here("export", trained_run, "--out", tmp_path / "support" / version)
+        assert done.returncode == 0, done.stderr
+        assert f"next: heed serve --model {tmp_path / 'support'}\n" in done.stdout
+    manifest = read_artifact(find_artifact(tmp_path / "support")).manifest
+    assert (manifest.name, manifest.version) == ("support", "2")

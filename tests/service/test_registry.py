@@ -163,7 +163,7 @@ async def test_what_is_not_loaded_is_refused_and_the_active_version_serves_on(
     for version, error, message in [
         ("2", VersionRefusedError, "2: model.onnx was changed"),
         ("3", VersionRefusedError, "no GPU"),
-        ("4", VersionRefusedError, "is other version 4; expected tiny version 4"),
+        ("4", VersionRefusedError, "says model other version 4; expected model tiny version 4"),
         ("5", UnknownModelError, "no such version on disk"),
     ]:
         with pytest.raises(error, match=message):
