@@ -302,7 +302,7 @@ def test_bad_version_is_refused_and_the_old_one_serves_on(versions, tmp_path):
         (versions / "4" / "model.onnx").write_bytes(b"changed")
         for path, status, kind, reason in [
             ("/admin/versions/2", 422, "version-refused", "holds version 1"),
-            ("/admin/versions/3", 422, "version-refused", "is other version 3"),
+            ("/admin/versions/3", 422, "version-refused", "says model other version 3"),
             ("/admin/versions/4", 422, "version-refused", "model.onnx has 7 bytes"),
             ("/admin/versions/5", 404, "unknown-model", "no such version"),
             ("/admin/rollback", 409, "version-change", "no earlier version"),
