@@ -23,6 +23,8 @@ from typing import NamedTuple
 
 import uvloop
 
+from loadtest.texts import read_texts
+
 
 class Round(NamedTuple):
     """Requests a second, latencies in seconds, and texts in a batch, of one round."""
@@ -106,9 +108,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a round")
     options = parser.parse_args()
-    requests = make_requests(
-        [line for line in options.texts.read_text().splitlines() if line.strip()]
-    )
+    requests = make_requests(read_texts(options.texts))
     services = {
         "batches of one": start(options.artifact, max_batch_size=1),
         "dynamic batches": start(options.artifact),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from loadtest.texts import read_texts
 from service.items import Item, Room
 from service.lane import Lane
 from service.runtime.artifact import read_artifact
@@ -89,8 +90,7 @@ def main() -> None:
     arguments = parser.parse_args()
     artifact = read_artifact(arguments.artifact)
     tokenizer = Tokenizer(artifact.tokenizer, artifact.manifest.max_length)
-    texts = arguments.texts.read_text(encoding="utf-8").splitlines()
-    lengths = [len(tokenizer.encode(text).input_ids) for text in texts if text.strip()]
+    lengths = [len(tokenizer.encode(text).input_ids) for text in read_texts(arguments.texts)]
     seconds = measure(Engine(artifact, "cpu", 1))
     alone_s, more_s = in_process(lengths, seconds), arguments.batch_us * 1e-6
     print("clients", *(f"{padding:>6}" for padding in PADDINGS), " tokens of padding")

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from loadtest.texts import read_texts
 from service.runtime.predictor import Predictor
 
 ROUNDS = 5
@@ -18,8 +19,7 @@ def main() -> None:
     """Print the medians of interleaved rounds."""
     artifact, file = sys.argv[1:]
     predictor = Predictor(artifact)
-    texts = [line for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
-    rows = [predictor.tokenizer.encode(text).input_ids for text in texts]
+    rows = [predictor.tokenizer.encode(text).input_ids for text in read_texts(Path(file))]
     predictor.logits(rows)  # warm
     rates: dict[int, list[float]] = {budget: [] for budget in BUDGETS}
     for _ in range(ROUNDS):
