@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from service.runtime.errors import HeedError
+from service.runtime.terminal import Terminal
 
 TEXTS = (
     "I left my purse on the tram and all my cards were in it, please stop them",
@@ -44,7 +44,7 @@ def demo(
     """
     from model.sample import TEST, TRAIN
 
-    console = Console(soft_wrap=True)
+    console = Terminal()
     run, artifact = folder / "runs" / "demo", folder / "artifacts" / "demo"
     report = run / "loadtest"
     started = time.monotonic()
@@ -57,18 +57,20 @@ def demo(
     _summarise(console, artifact, report / "result.json", time.monotonic() - started)
 
 
-def _heed(console: Console, *arguments: str | Path) -> None:
+def _heed(console: Terminal, *arguments: str | Path) -> None:
     words = list(map(str, arguments))
-    console.print(f"\n$ heed {shlex.join(words)}", style="bold", highlight=False)
+    console.print()
+    console.print(f"$ heed {shlex.join(words)}", style="bold", soft_wrap=True)
     if subprocess.run([*_HEED, *words], check=False).returncode:
         raise DemoError(f"heed {words[0]} failed; see above")
 
 
 @contextmanager
-def _service(console: Console, artifact: Path) -> Iterator[str]:
+def _service(console: Terminal, artifact: Path) -> Iterator[str]:
     """The service on a free port, as long as the block runs; its log goes nowhere."""
     words = ["serve", "--model", str(artifact), "--port", "0"]
-    console.print(f"\n$ heed {shlex.join(words)}", style="bold", highlight=False)
+    console.print()
+    console.print(f"$ heed {shlex.join(words)}", style="bold", soft_wrap=True)
     process = subprocess.Popen(
         [*_HEED, *words],
         stdout=subprocess.PIPE,
@@ -81,15 +83,16 @@ def _service(console: Console, artifact: Path) -> Iterator[str]:
         found = re.search(r"http://\S+", line)
         if found is None:
             raise DemoError("heed serve did not start; run it by hand to see why")
-        console.print(line, highlight=False)
+        console.print(line)
         yield found.group()
     finally:
         process.terminate()
         process.wait(_START_S)
 
 
-def _classify(console: Console, url: str) -> None:
-    console.print("\nPOST /v1/classify (words that counted more stand out)", style="bold")
+def _classify(console: Terminal, url: str) -> None:
+    console.print()
+    console.print("POST /v1/classify (words that counted more stand out)", style="bold")
     body = {"inputs": list(TEXTS), "explain": "attention", "top_k": 2}
     request = urllib.request.Request(  # noqa: S310  an address that this program made
         f"{url}/v1/classify",
@@ -101,7 +104,7 @@ def _classify(console: Console, url: str) -> None:
     for text, result in zip(TEXTS, results, strict=True):
         scores = ", ".join(f"{item['label']} {item['score']:.2f}" for item in result["scores"])
         console.print(Text("  ").append_text(_shaded(text, result["words"])))
-        console.print(f"    {scores}", style="green", highlight=False)
+        console.print(f"    {scores}", style="green")
 
 
 def _shaded(text: str, words: list[dict[str, Any]]) -> Text:
@@ -113,7 +116,7 @@ def _shaded(text: str, words: list[dict[str, Any]]) -> Text:
     return shaded
 
 
-def _summarise(console: Console, artifact: Path, result: Path, total_s: float) -> None:
+def _summarise(console: Terminal, artifact: Path, result: Path, total_s: float) -> None:
     manifest = json.loads((artifact / "manifest.json").read_text(encoding="utf-8"))
     load = json.loads(result.read_text(encoding="utf-8"))
     figures = load["summary"][0]
@@ -129,10 +132,12 @@ def _summarise(console: Console, artifact: Path, result: Path, total_s: float) -
     )
     table.add_row("throughput", f"{figures['ok_rps']:,.0f} requests/s")
     table.add_row("report", str(result.with_name("report.html")))
-    console.print(f"\nDone in {total_s:.0f} s", style="bold", highlight=False)
-    console.print(table)
+    console.print()
+    console.print(f"Done in {total_s:.0f} s", style="bold")
+    console.print_table(table)
+    console.print()
+    console.print(f"Next: heed serve --model {artifact}", soft_wrap=True)
     console.print(
-        f"\nNext: heed serve --model {artifact}\n"
         "      heed train YOUR.csv --text-column TEXT --label-column LABEL --out runs/yours",
-        highlight=False,
+        soft_wrap=True,
     )

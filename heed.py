@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from service.runtime.safe import guard, safe
+
 # Command: (module, function or app, one line for `heed --help`), in the order of their use.
 COMMANDS = {
     "demo": ("demo", "demo", "See all of it on the built-in sample."),
@@ -120,6 +122,7 @@ def main() -> None:
     """Entry point: an error that the user can mend is one line and exit code 2."""
     from service.runtime.errors import HeedError
 
+    sys.stdout, sys.stderr = guard(sys.stdout), guard(sys.stderr)
     gates = sys.argv[1:2] and sys.argv[1] in _GATES
     try:
         app()
@@ -133,7 +136,7 @@ def main() -> None:
 
 
 def _complain(line: str, code: int) -> int:
-    typer.echo(f"heed: {line}", err=True)
+    typer.echo(safe(f"heed: {line}"), err=True)
     return code
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from model.cli import Delimiter, Header, LabelColumn, TextColumns
+from service.runtime.terminal import Terminal
 
 
 def evaluate(
@@ -39,16 +39,18 @@ def evaluate(
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    table = Table("label", "precision", "recall", "F1", "rows", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("label", overflow="fold")
+    for name in ("precision", "recall", "F1", "rows"):
+        table.add_column(name, justify="right", no_wrap=True)
     for label, row in figures["per_class"].items():
         percents = [f"{100 * row[key]:.1f}" for key in ("precision", "recall", "f1")]
         table.add_row(label, *percents, f"{row['support']:,}")
-    console = Console(markup=False, soft_wrap=True)  # a label may look like markup: [/b]
-    console.print(table)
+    console = Terminal()
+    console.print_table(table)
     console.print(
         f"accuracy {100 * figures['accuracy']:.2f} %, macro-F1 {100 * figures['macro_f1']:.2f} %, "
-        f"ECE {100 * figures['ece']:.2f} %, n = {figures['n']:,}",
-        highlight=False,
+        f"ECE {100 * figures['ece']:.2f} %, n = {figures['n']:,}"
     )
     if figures["unseen_labels"]:
         console.print(f"labels that training never saw count as wrong: {figures['unseen_labels']}")
@@ -72,14 +74,15 @@ def export(
     name, version, model = named(out, name, version)
     manifest = export_run(run, out, precision, name, version)
     size = sum(file.size for file in manifest.files.values()) / 1e6
-    typer.echo(
+    console = Terminal()
+    console.print(
         f"{out}: {manifest.name} version {manifest.version}, {precision}, {size:.1f} MB; logits "
         f"within {manifest.parity['max_logit_difference']:.1g} of PyTorch's, same label on "
         f"{100 * manifest.parity['label_agreement']:.1f} % of {manifest.parity['texts']:.0f} texts"
     )
     for part, figures in manifest.metrics.items():
-        typer.echo(f"{part}: accuracy {100 * figures['accuracy']:.1f} % (n = {figures['n']:,})")
-    typer.echo(f"next: heed serve --model {model}")
+        console.print(f"{part}: accuracy {100 * figures['accuracy']:.1f} % (n = {figures['n']:,})")
+    console.print(f"next: heed serve --model {model}", soft_wrap=True)
 
 
 def predict(
@@ -101,7 +104,7 @@ def predict(
     from service.runtime.predictor import Predictor
 
     columns = Columns(tuple(text_column), None, delimiter, header)
-    console = Console(stderr=True, soft_wrap=True)
+    console = Terminal(stderr=True)
     bar = Progress(
         SpinnerColumn(),
         MofNCompleteColumn(),

@@ -24,6 +24,7 @@ from loadtest.target import Target, TargetError
 from loadtest.terminal import show
 from loadtest.texts import TextsError, iter_texts
 from loadtest.workload import Texts, Workload, WorkloadError, load_workload
+from service.runtime.safe import safe
 
 BAD_USE = 2
 NOT_MEASURED = 3  # of `gate` and `capacity`, where 2 is a regression
@@ -285,5 +286,5 @@ def _finish_loadtest(result: Result) -> None:
 
 
 def _fail(message: str, exit_code: int) -> typer.Exit:
-    typer.echo(f"Error: {message}", err=True)
+    typer.echo(safe(f"Error: {message}"), err=True)
     return typer.Exit(exit_code)

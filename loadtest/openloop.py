@@ -22,6 +22,7 @@ from loadtest.payloads import Payloads
 from loadtest.plan import Plan, PlannedStage
 from loadtest.recording import Recording, Request
 from loadtest.result import DROPPED, OK
+from service.runtime.safe import safe
 
 RECORD_FIELDS = (
     *("scheduled_s", "sent_s", "first_byte_s", "end_s"),
@@ -191,7 +192,7 @@ class OpenLoopRun:
             function(*arguments)
         except Exception as error:
             self.finished.set()
-            line = f"{type(error).__name__}: {error}"
+            line = safe(f"{type(error).__name__}: {error}")
             if isinstance(self._runner, WorkerRunner):
                 self._runner.send_message("heed_done", {"number": self._number, "error": line})
                 return

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -11,6 +10,8 @@ from loadtest import figures
 from loadtest.facts import facts, notes
 from loadtest.result import OK, Outcome, Result, Stage
 from loadtest.row import row
+from service.runtime.safe import safe
+from service.runtime.terminal import Terminal
 
 PIPED_WIDTH = 110  # columns where there is no terminal to ask
 STYLES: dict[Outcome, str] = {
@@ -25,27 +26,25 @@ STYLES: dict[Outcome, str] = {
 
 def show(result: Result) -> None:
     """Print the verdict, what it rests on, the figures, the run facts and the notes."""
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
+    console = Terminal(piped_width=PIPED_WIDTH)
     if result.verdict:
         outcome = result.verdict.outcome
         words = f"{figures.MARKS[outcome]} {outcome.upper()}"
-        said = _plain(figures.sentence(result))
+        said = safe(figures.sentence(result))
         console.print(Text(words, style=f"bold {STYLES[outcome]}"), said)
         console.print()
     for table in (_objectives(result), _conditions(result), _overload(result)):
         if table.row_count:
-            console.print(table)
+            console.print_table(table)
             console.print()
     sections = figures.sections(result)
     for name, stages in sections.items():
         if result.capacity or len(sections) > 1:
-            console.print(Text(_plain(name), style="bold"))
-        console.print(_pairs(_headline(stages)))
-    console.print(_pairs(facts(result)))
+            console.print(Text(safe(name), style="bold"))
+        console.print_table(_pairs(_headline(stages)))
+    console.print_table(_pairs(facts(result)))
     for note in notes(result):
-        console.print(note, soft_wrap=True)
+        console.print(note)
 
 
 def _objectives(result: Result) -> Table:
@@ -63,7 +62,7 @@ def _conditions(result: Result) -> Table:
     for check in result.verdict.checks if result.verdict else []:
         name = _with_detail(check.name, "" if check.ok else check.advice)
         outcome = Text("✓ ok", style="green") if check.ok else Text("? invalid", style="yellow")
-        table.add_row(name, _plain(check.measured), _plain(check.limit), outcome)
+        table.add_row(name, check.measured, check.limit, outcome)
     return table
 
 
@@ -102,14 +101,9 @@ def _pairs(said: Mapping[str, str]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in said.items():
-        table.add_row(_plain(name), _plain(value))
+        table.add_row(name, value)
     return table
 
 
 def _with_detail(name: str, detail: str) -> Text:
-    return Text(_plain(name)).append(f"\n{_plain(detail)}" if detail else "", style="dim")
-
-
-def _plain(text: str) -> str:
-    """On one line, without what a terminal would obey: services choose the names of models."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return Text(safe(name)).append(f"\n{safe(detail)}" if detail else "", style="dim")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,6 +13,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from service.runtime.terminal import Terminal
 
 TextColumns = Annotated[
     list[str], typer.Option("--text-column", help="Column of the text; several are joined.")
@@ -66,9 +67,7 @@ def train(
     settings = load_config(preset, config, seed=seed, epochs=epochs)
     columns = Columns(tuple(text_column), label_column, delimiter, header)
     request = Request(train_source, out, valid, test, columns, settings, resume, overwrite)
-    console = Console(
-        stderr=True, markup=False, soft_wrap=True
-    )  # a label may look like markup: [/b]
+    console = Terminal(stderr=True)
     with RunDisplay(console) as display:
         try:
             metrics = run_training(request, display)
@@ -86,7 +85,7 @@ def train(
     for part in ("validation", "test"):
         if part in metrics:
             console.print(f"{part}: {_summary(metrics[part])}")
-    console.print(f"next: heed export {out} --out artifacts/{out.name}")
+    console.print(f"next: heed export {out} --out artifacts/{out.name}", soft_wrap=True)
 
 
 def _summary(metrics: Mapping[str, float]) -> str:
@@ -100,7 +99,7 @@ def _summary(metrics: Mapping[str, float]) -> str:
 class RunDisplay:
     """A progress bar an epoch, with the mean loss and rows/s; a `model.run.Listener`."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         self.console = console
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -110,6 +109,7 @@ class RunDisplay:
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
         self._loss = 0.0
@@ -125,7 +125,7 @@ class RunDisplay:
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        self.console.print(line, highlight=False)
+        self.console.print(line)
 
     def started(self, epoch: int, rows: int) -> None:
         """A new bar."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from service.runtime.safe import safe
 from service.signals import Signals
 
 
@@ -70,5 +71,5 @@ def _open_standard_streams() -> None:
 
 
 def _fail(reason: str, code: int) -> NoReturn:
-    print(f"heed serve: {reason}", file=sys.stderr)
+    print(safe(f"heed serve: {reason}"), file=sys.stderr)
     raise SystemExit(code)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from service.runtime.errors import HeedError
+from service.runtime.terminal import Terminal
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,7 +18,6 @@ app = typer.Typer(
 )
 _DURATION = re.compile(r"(\d{1,4})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-_PIPED_WIDTH = 140  # columns where there is no terminal to ask
 _STYLES = {"active": "green", "expired": "yellow", "revoked": "red"}
 
 File = Annotated[
@@ -84,11 +84,10 @@ def new(  # noqa: PLR0913, PLR0917  an option is a parameter
     add(file, key)
     typer.echo(secret)
     until = f", until {key.expires:%Y-%m-%d %H:%M} UTC" if key.expires else ""
-    typer.echo(
-        f"Key {key.id} of {key.client} ({', '.join(key.scopes)}{until}) is in {file} as its "
-        "SHA-256.\nIt is shown this once: keep it now.",
-        err=True,
-    )
+    console = Terminal(stderr=True)
+    allowed = ", ".join(key.scopes)
+    console.print(f"Key {key.id} of {key.client} ({allowed}{until}) is in {file} as its SHA-256.")
+    console.print("It is shown this once: keep it now.")
 
 
 @app.command("list")
@@ -97,17 +96,14 @@ def list_(file: File) -> None:
 
     Example: heed keys list --file keys.toml
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from service.http.keys import read
 
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = _PIPED_WIDTH
     columns = ("id", "client", "scopes", "requests/s", "models", "created", "expires", "state")
     table = Table(*columns, box=None, pad_edge=False)
+    table.columns[3].justify = "right"
     now = datetime.now(UTC)
     for key in read(file):
         state = key.state(now)
@@ -121,7 +117,7 @@ def list_(file: File) -> None:
             f"{key.expires:%Y-%m-%d}" if key.expires else "never",
             Text(state, style=_STYLES[state]),
         )
-    console.print(table)
+    Terminal().print_table(table)
 
 
 @app.command()
@@ -136,7 +132,9 @@ def revoke(
     from service.http.key_edit import revoke as write
 
     key = write(file, key_id, datetime.now(UTC))
-    typer.echo(f"Key {key.id} of {key.client} is revoked since {key.revoked:%Y-%m-%d %H:%M} UTC.")
+    Terminal().print(
+        f"Key {key.id} of {key.client} is revoked since {key.revoked:%Y-%m-%d %H:%M} UTC."
+    )
 
 
 def _rate(rate_limit: float | None) -> str:

@@ -6,16 +6,17 @@ import random
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 import orjson
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from service.items import Ticket
 from service.lines import Lines
+from service.runtime.safe import safe
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -62,9 +63,11 @@ def make_logger(level: str, lines: Lines | None = None) -> FilteringBoundLogger:
     processors: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.dev.ConsoleRenderer()
-        if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer(serializer=orjson.dumps),
+        *(
+            (_safe_values, structlog.dev.ConsoleRenderer())
+            if sys.stderr.isatty()
+            else (structlog.processors.JSONRenderer(serializer=_json),)
+        ),
     ]
     threshold = logging.getLevelNamesMapping()[level.upper()]
     wrapper = structlog.make_filtering_bound_logger(threshold)
@@ -72,6 +75,20 @@ def make_logger(level: str, lines: Lines | None = None) -> FilteringBoundLogger:
     logger = cast("FilteringBoundLogger", bound)
     lines.on_recovered = lambda count: logger.warning("log_lines_dropped", lines=count)
     return logger
+
+
+def _safe_values(_logger: object, _level: str, event: EventDict) -> EventDict:
+    """For a terminal: names of models, paths and messages of libraries."""
+    return {k: safe(value) if isinstance(value, str) else value for k, value in event.items()}
+
+
+def _json(event: EventDict, default: Callable[[object], object]) -> bytes:
+    """One line. ASCII has nothing left to escape: JSON does it."""
+    try:
+        line = orjson.dumps(event, default=default)
+    except TypeError:  # half a surrogate pair, of a path that is no UTF-8
+        line = orjson.dumps(_safe_values(None, "", event), default=default)
+    return line if line.isascii() else safe(line.decode()).encode()
 
 
 def frames(error: BaseException) -> list[str]:

@@ -36,6 +36,7 @@ from service.loader import EngineLike, LoadedModel
 from service.logs import ForwardHandler, make_logger
 from service.metrics import Metrics
 from service.registry import Registry
+from service.runtime.safe import safe
 from service.settings import Settings
 from service.signals import Signals
 
@@ -225,4 +226,4 @@ def _announce(model: LoadedModel, settings: Settings, listeners: list[socket.soc
     ]
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-        os.write(sys.stdout.fileno(), "".join(f"{line}\n" for line in lines).encode())
+        os.write(sys.stdout.fileno(), "".join(f"{safe(line)}\n" for line in lines).encode())

@@ -1,4 +1,7 @@
-"""Bodies of `POST /v1/classify` that somebody will send, each with the answer it deserves."""
+"""Bodies of `POST /v1/classify` that somebody will send, each with the answer it deserves.
+
+And texts that command a terminal.
+"""
 
 from typing import NamedTuple
 
@@ -123,3 +126,23 @@ INVALID = [
     Nasty("another form", b'{"inputs": "a", "explain": "lime"}', 422, "explain: "),
 ]
 NASTY = MALFORMED + INVALID
+
+COMMANDS = [
+    "\x1b[31m",  # colour
+    "\x1b[2J\x1b[H",  # clear
+    "\x1b]0;title\x07",
+    "\x1b]8;;https://evil.example\x1b\\link\x1b]8;;\x1b\\",
+    "\x1b]52;c;cm0gLXJm\x07",  # the clipboard
+    "\x9b31m",  # C1: the same without ESC
+    "\x9d0;title\x9c",
+    "\rheed: all is well",
+    "\b\b\b",
+    "\x7f",
+    "\nheed: a line of its own",
+    "\x0b\x0c\x85\u2028\u2029",
+    "\u202etxt.exe\u202c",
+    "\u2066\u2067\u2068\u2069\u200e\u200f\u061c",
+    "\ud800",
+    "\udcff",  # a byte of a path that is no UTF-8
+    "\ufeff",
+]
