@@ -24,6 +24,7 @@ from service.errors import (
     MalformedBodyError,
     UnsupportedMediaTypeError,
 )
+from service.runtime.texts import objection
 from service.settings import Settings
 
 # A request has a hundred bytes of braces, commas and numbers, and a comma for each text. This many
@@ -112,20 +113,10 @@ def check_limits(request: ClassifyRequest, settings: Settings) -> None:
     problems = [
         FieldProblem(request.place(index), message)
         for index, text in enumerate(texts)
-        if (message := _objection(text, settings.max_text_chars)) is not None
+        if (message := objection(text, settings.max_text_chars)) is not None
     ]
     if problems:
         raise InvalidRequestError(problems)
-
-
-def _objection(text: str, max_chars: int) -> str | None:
-    if len(text) > max_chars:  # first, as the others read the text
-        return f"has {len(text)} characters, at most {max_chars} are allowed"
-    if not text or text.isspace():
-        return "is empty"
-    if "\0" in text:
-        return "holds a NUL character"
-    return None
 
 
 def _check_structure(body: bytes, limit: int) -> None:

@@ -1,7 +1,7 @@
 """An artifact as a Python object: what notebooks, evaluation, export and files in bulk use."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from service.runtime.artifact import find_artifact, read_artifact
 from service.runtime.cpu import cpu_quota
 from service.runtime.engine import Engine
 from service.runtime.postprocess import Float32Array, ranked, softmax
+from service.runtime.texts import check_top_k, listed_texts
 from service.runtime.tokenizer import Tokenizer, batches_by_length, pad
 
 MAX_BATCH_TOKENS = 512  # padded; larger ones are slower on CPU, see benchmarks/predictor.py
@@ -64,16 +65,18 @@ class Predictor:
             deque(pool.map(run, batches), maxlen=0)
         return logits
 
-    def predict(self, texts: Sequence[str], top_k: int | None = None) -> list[Prediction]:
+    def predict(self, texts: Iterable[str], top_k: int | None = None) -> list[Prediction]:
         """Labels of `texts`, in their order; `top_k` cuts `scores`.
 
+        The rules of the service, but that a text may be of any length: `truncated` says what was
+        not read.
+
         Raises:
-            TypeError: `texts` is one string, or one of them is none.
-            ValueError: one of them holds half a surrogate pair.
+            TypeError: `texts` is one string or a table, or one of them is no string.
+            ValueError: one of them is empty or holds a NUL or half a surrogate pair; `top_k` < 1.
         """
-        if isinstance(texts, str):
-            raise TypeError("texts must be a list of strings, got one string")
-        encodings = [self.tokenizer.encode(text) for text in texts]
+        check_top_k(top_k)
+        encodings = [self.tokenizer.encode(text) for text in listed_texts(texts)]
         probabilities = softmax(self.logits([encoding.input_ids for encoding in encodings]))
         predictions = []
         for encoding, row in zip(encodings, probabilities, strict=True):
