@@ -31,7 +31,7 @@ RUN python3 -m pip --python /opt/heed/bin/python install --no-cache-dir -c const
 FROM python:3.11-slim-bookworm AS base
 # /models exists and belongs to the user, so that a volume mounted there does too.
 RUN useradd --uid 10001 --create-home heed && install -d -o 10001 -g 10001 /models
-ENV PATH=/opt/heed/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/heed/bin:$PATH PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1
 WORKDIR /home/heed
 USER 10001
 ENTRYPOINT ["heed"]

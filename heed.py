@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -30,6 +31,11 @@ COMMANDS = {
 _GATES = ("capacity", "gate")
 _NOT_MEASURED = 3
 _UsageError: Any = typer.BadParameter.__bases__[0]  # typer has click inside and does not name it
+# What libraries do by themselves: reports to the hub's host, a cache folder made by torch's import.
+_QUIET = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TORCHINDUCTOR_CACHE_DIR": tempfile.gettempdir(),
+}
 _EXTRAS = {"model": "train", "export": "export", "service": "serve", "loadtest": "load"}
 
 
@@ -123,6 +129,8 @@ def main() -> None:
     from service.runtime.errors import HeedError
 
     sys.stdout, sys.stderr = guard(sys.stdout), guard(sys.stderr)
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     gates = sys.argv[1:2] and sys.argv[1] in _GATES
     try:
         app()

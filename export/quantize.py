@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from service.runtime.onnx import quantization
 
 
 def to_int8(model: bytes) -> bytes:
@@ -16,13 +17,14 @@ def to_int8(model: bytes) -> bytes:
     Dynamic ranges are taken over the whole batch, so that batch-mates move a text's logits a
     little: the parity of the artifact says by how much. Softmax, norms and sums stay fp32.
     """
+    tools = quantization()
     with _no_advice(), tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
-        quantize_dynamic(
+        tools.quantize_dynamic(
             onnx.load_from_string(model),
             str(target),
             op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-            weight_type=QuantType.QInt8,
+            weight_type=tools.QuantType.QInt8,
             per_channel=True,
         )
         return target.read_bytes()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
 import orjson
 
 from service.isolation import compute
@@ -22,6 +21,7 @@ from service.runtime.artifact import (
 )
 from service.runtime.cpu import cpu_quota, lower_priority
 from service.runtime.engine import PROVIDERS, Engine, EngineError, EngineOutput
+from service.runtime.onnx import onnxruntime
 from service.runtime.postprocess import ranked
 from service.runtime.tokenizer import Int64Array, Tokenizer, pad
 from service.settings import Settings

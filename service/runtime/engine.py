@@ -4,10 +4,10 @@ import time
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 
 from service.runtime.artifact import INPUT_NAMES, OUTPUT_NAMES, Artifact
 from service.runtime.errors import HeedError
+from service.runtime.onnx import onnxruntime
 from service.runtime.postprocess import Float32Array
 from service.runtime.tokenizer import Int64Array
 

@@ -5,13 +5,13 @@ import socket
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
 from export.to_onnx import OPSET, to_onnx
 from model.config import NetworkConfig
 from model.network import Network
+from service.runtime.onnx import onnxruntime
 from tests.runs import ROOT
 
 MAX_LENGTH = 24

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.config import TokenizerConfig
+from model.lines import DataError
 from model.tokenizer import train_tokenizer
 from service.runtime.artifact import PAD_TOKEN_ID, UNKNOWN_TOKEN_ID
 from service.runtime.tokenizer import Tokenizer
@@ -67,6 +68,47 @@ def test_small_data_does_not_fail(texts):
     tokenizer = trained(texts)
     assert tokenizer.vocab_size >= 3
     assert all(tokenizer.encode(text).input_ids for text in texts)
+
+
+RESERVED = [
+    "\u2585",
+    "\u2581",
+    "\t",
+    "<unk>",
+    "<pad>",
+    "<s>",
+    "\ufffd",
+    "\ue000",
+    "\uffff",
+    "\u0301",
+]
+
+
+@pytest.mark.parametrize("reserved", RESERVED)
+def test_no_row_is_left_out_for_a_reserved_character(reserved):
+    """Every word beside it is learned: the trainer drops lines that hold U+2585."""
+    tokenizer = trained([f"where {reserved} card", f"lost{reserved}parcel {reserved}"] * 5)
+    for word in ("where", "card", "lost", "parcel"):
+        assert UNKNOWN_TOKEN_ID not in tokenizer.encode(word).input_ids
+
+
+def test_spans_of_a_text_with_reserved_characters_are_its_own():
+    """Training makes them blanks; in a text that is classified they keep their place."""
+    tokenizer = trained(["where \u2585 card"] * 5)
+    text = "\u2585 card \u2585where"
+    spans = tokenizer.spans(text)
+    assert len(spans) == len(tokenizer.encode(text).input_ids)
+    covered = "".join(text[start:end] for start, end in spans)
+    assert "".join(covered.split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "text", ["\u2585", "\u2581", "\u200b", "\x01", "\ufffd", "\u2581\u2585 \x7f"]
+)
+def test_texts_without_a_visible_character_are_one_line_of_error(text):
+    """Not what SentencePiece raises."""
+    with pytest.raises(DataError, match=r"^no vocabulary can be learned"):
+        trained([text, text * 2])
 
 
 def test_same_texts_same_bytes():

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +30,7 @@ from service.runtime.artifact import (
     version_key,
 )
 from service.runtime.engine import Engine
+from service.runtime.onnx import onnxruntime
 from service.settings import Settings
 from tests.artifacts import LABELS, write_artifact
 

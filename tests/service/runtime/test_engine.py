@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from service.runtime.artifact import Artifact, read_artifact
 from service.runtime.engine import Engine, EngineError
+from service.runtime.onnx import onnxruntime
 from tests.artifacts import LABELS
 
 
