@@ -137,5 +137,6 @@ class Classifier:
         words = None
         if with_words:
             weights = output.attention[: len(encoding.input_ids)].tolist()
-            words = orjson.dumps(explain(text, self.model.tokenizer.spans(text), weights))
+            spans = self.model.tokenizer.spans(text, encoding.input_ids)
+            words = orjson.dumps(explain(text, spans, weights))
         return Classification(*scores[0], scores, encoding.num_tokens, encoding.truncated, words)

@@ -61,11 +61,23 @@ class Tokenizer:
             raise ValueError("text holds half a surrogate pair") from None
         return Encoding(ids[: self.max_length] or [UNKNOWN_TOKEN_ID], len(ids))
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Start and end of each of `encode(text).input_ids` in `text`, in Unicode code points."""
-        mapping = self._processor.encode(text, return_type="offset_mapping")
-        spans: list[tuple[int, int]] = mapping["offsets"]
-        return spans[: self.max_length] or [(0, len(text))]
+    def spans(self, text: str, input_ids: Sequence[int] = ()) -> list[tuple[int, int]]:
+        """Start and end of each of `encode(text).input_ids` in `text`, in Unicode code points.
+
+        Given those ids, no more is read than what they stand for: an offset costs ten times an id,
+        and 20,000 characters can be 340,000 tokens, which took 0.4 s.
+        """
+        whole = len(text)
+        size = 2 * self.max_length if len(input_ids) == self.max_length else whole
+        while True:
+            mapping = self._processor.encode(text[:size], return_type="offset_mapping")
+            ids, spans = mapping["ids"], mapping["offsets"]
+            # The last token of a part could be one that the cut has made.
+            same = len(ids) > self.max_length and ids[: self.max_length] == input_ids
+            if size >= whole or same:
+                break
+            size *= 4
+        return spans[: self.max_length] or [(0, whole)]
 
 
 def pad(rows: Sequence[Sequence[int]]) -> tuple[Int64Array, Int64Array]:

@@ -4,6 +4,7 @@ import time
 
 import orjson
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from service.runtime.explain import explain, words
 from service.runtime.tokenizer import Tokenizer
 from tests.artifacts import MAX_LENGTH, train_tokenizer
 
+UNSEEN = regex.compile(r"[\s\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}]*")
 TOKENIZER = Tokenizer(train_tokenizer(), MAX_LENGTH)
 
 
@@ -31,6 +33,8 @@ def cut(text: str) -> list[str]:
         ("e\u0301te\u0301", ["e\u0301te\u0301"]),
         ("ก็ไม่", ["ก็", "ไ", "ม่"]),
         ("  ", []),
+        ("a\x7f\u200cb\u2060", ["a", "b"]),
+        ("\u06005", ["\u06005"]),
     ],
 )
 def test_words_of_every_script(text, expected):
@@ -84,33 +88,75 @@ def test_weight_on_nothing_visible_is_even_over_the_words():
     assert [word.weight for word in result] == [0.5, 0.5]
 
 
-def test_text_without_words_has_no_weights():
-    """There is nothing to list."""
-    assert explain(" ", [(0, 1)], [1.0]) == []
+@pytest.mark.parametrize("text", [" ", "\x85\u200c", "\x7f" * 20_000])
+def test_text_of_which_nothing_can_be_seen_is_one_word(text):
+    """So that its weights sum to 1 too; a word a character was 88 MB of answer once."""
+    spans = TOKENIZER.spans(text)
+    (word,) = explain(text, spans, [0.0] * len(spans))
+    assert (word.text, word.weight) == (text, 1.0)
+
+
+def test_words_that_one_token_covers_are_told_apart_up_to_four():
+    """More are one: the model read them as one, and answers are bounded by its tokens."""
+    assert len(explain("犬猫鳥魚", [(0, 4)], [1.0])) == 4
+    (word,) = explain("犬猫鳥魚牛", [(0, 5)], [1.0])
+    assert (word.text, word.weight) == ("犬猫鳥魚牛", 1.0)
+    texts = [word.text for word in explain("ab !!!!! cd", [(0, 2), (2, 8), (8, 11)], [0.2] * 3)]
+    assert texts == ["ab", "!!!!!", "cd"]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "\x7f",
+        "\ufdfa",
+        "🤖",
+        "犬",
+        "犬a",
+        "…",
+        "e\u0301",
+        "\u200c",
+        "\ue000",
+        "\U000e0301",
+        "🤖🤖🤖🤖a",
+    ],
+)
+def test_words_are_bounded_by_tokens_whatever_the_text(unit):
+    """At most five for each token, of 20,000 characters."""
+    text = (unit * 20_000)[:20_000]
+    spans = TOKENIZER.spans(text, TOKENIZER.encode(text).input_ids)
+    result = explain(text, spans, [1.0] * len(spans))
+    assert 1 <= len(result) <= 5 * len(spans)
+    assert sum(word.weight for word in result) == pytest.approx(1.0)
+
+
+def cover(text: str) -> str:
+    """What can be seen of it."""
+    return "".join(cut(text))
 
 
 @given(st.text(max_size=60))
 def test_words_never_overlap_and_cover_everything_visible(text):
-    """In order; what lies between is white space."""
+    """In order; what lies between is white space, a control, or has no width."""
     end_before = 0
     for start, end in words(text):
         assert end_before <= start < end <= len(text)
-        assert not text[end_before:start].strip()
+        assert UNSEEN.fullmatch(text[end_before:start])
         end_before = end
-    assert not text[end_before:].strip()
+    assert UNSEEN.fullmatch(text[end_before:])
 
 
 @given(st.text(max_size=60), st.data())
 def test_weights_sum_to_one_and_spans_cut_the_text(text, data):
     """With the spans of a real tokenizer and any weights."""
-    spans = TOKENIZER.spans(text)
+    spans = TOKENIZER.spans(text, TOKENIZER.encode(text).input_ids)
     share = st.floats(0.0, 1.0, allow_subnormal=False)
     weights = data.draw(st.lists(share, min_size=len(spans), max_size=len(spans)))
     result = explain(text, spans, weights)
-    assert [word.text for word in result] == cut(text)[: len(result)]
-    listed = result[-1].end if result else 0
-    assert listed >= len(text[: spans[-1][1]].rstrip())
+    listed = result[-1].end
+    assert "".join(cover(word.text) for word in result) == cover(text[:listed])
+    assert UNSEEN.fullmatch(text[listed : spans[-1][1]])
+    assert len(result) <= 5 * len(spans)
     assert all(text[word.start : word.end] == word.text for word in result)
     assert all(word.weight >= 0.0 for word in result)
-    if result:
-        assert sum(word.weight for word in result) == pytest.approx(1.0)
+    assert sum(word.weight for word in result) == pytest.approx(1.0)
