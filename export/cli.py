@@ -94,13 +94,17 @@ def predict(
     text_column: TextColumns = ["text"],  # noqa: B006  typer's way to a default list
     delimiter: Delimiter = None,
     header: Header = None,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option("--escape-formulas", help="' before .csv and .tsv cells like =1+2 and @x."),
+    ] = False,
 ) -> None:
     """Classify a file of texts: its columns come back with the label and all probabilities.
 
     Example: heed predict --model artifacts/tickets inbox.csv --out labelled.csv
     """
-    from export.predict import predict_file
-    from model.lines import Columns
+    from export.predict import Predicted, predict_file
+    from model.lines import Columns, listed
     from service.runtime.predictor import Predictor
 
     columns = Columns(tuple(text_column), None, delimiter, header)
@@ -111,14 +115,26 @@ def predict(
         TextColumn("rows  {task.fields[rate]:,.0f} rows/s"),
         TimeElapsedColumn(),
         console=console,
+        transient=True,
+        disable=not console.is_terminal,
     )
+    predictor = Predictor(model)
     with bar:
         task = bar.add_task("", total=None, rate=0.0)
 
-        def on_rows(rows: int) -> None:
-            bar.update(task, advance=rows, rate=bar.tasks[0].speed or 0.0)
+        def on_rows(done: Predicted) -> None:
+            bar.update(task, completed=done.rows, rate=done.rate)
 
-        blank = predict_file(Predictor(model), source, out, columns, on_rows)
-        bar.update(task, total=bar.tasks[0].completed)
-    if blank:
-        console.print(f"{blank} rows have no text: their prediction is empty")
+        done = predict_file(predictor, source, out, columns, on_rows, escape_formulas)
+    console.print(f"{done.rows:,} rows in {done.seconds:.1f} s, {done.rate:,.0f} rows/s")
+    if done.truncated:
+        console.print(
+            f"{done.truncated:,} of {done.rows:,} rows were longer than "
+            f"{predictor.manifest.max_length} tokens and were cut"
+        )
+    if done.blank:
+        console.print(f"{done.blank} rows have no text: their prediction is empty")
+    if done.replaced:
+        console.print(f"columns of an earlier prediction were replaced: {listed(done.replaced)}")
+    for note in done.notes:
+        console.print(f"{out}: {note}")

@@ -1,187 +1,171 @@
 """Files of texts in, files with labels and probabilities out, batch by batch."""
 
-import csv
-import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from export.errors import ExportError
+from export.writers import FORMATS, JsonLines, Table, Writer, beside
 from model.data import Batch, read_batches
 from model.lines import Columns
+from service.runtime.errors import HeedError
 from service.runtime.predictor import Predictor
 
 _BATCH_SIZE = 2_000
-Table = dict[str, list[Any]]  # column name -> one value a row
-Write = Callable[[Table], None]
 
 
-def predict_file(
+@dataclass
+class Predicted:
+    """What is done: rows, those without text, those that were cut, and what is worth a word."""
+
+    rows: int = 0
+    blank: int = 0
+    truncated: int = 0
+    seconds: float = 0.0  # since the first batch was read
+    replaced: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rate(self) -> float:
+        """Rows a second."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+
+def predict_file(  # noqa: PLR0913, PLR0917  an option of the command is a parameter
     predictor: Predictor,
     source: str,
     out: str,
     columns: Columns,
-    on_rows: Callable[[int], None],
-) -> int:
+    on_rows: Callable[[Predicted], None],
+    escape_formulas: bool = False,
+) -> Predicted:
     """Classify every row of `source`; the file may be larger than memory.
 
-    The output has the columns of the input, then `predicted_label`, `score` and `p_LABEL` for each
-    label; for a row without text these are empty. It gets its name when it is complete.
+    The output has the columns of the input, then `predicted_label`, `score`, `p_LABEL` for each
+    label, `tokens` before truncation and `truncated`; for a row without text these are empty.
+    Such columns of an earlier prediction are replaced. The file gets its name when it is complete.
 
     Args:
         predictor: the artifact.
         source: CSV, TSV, JSONL, Parquet, lines of text, a hub data set, or `-` for stdin.
         out: .csv, .tsv, .jsonl or .parquet, or `-` for JSON lines on stdout.
         columns: where the text stands; `label` is None.
-        on_rows: called with the number of rows of each batch.
-
-    Returns:
-        The number of rows without text.
+        on_rows: called after each batch with what is done so far.
+        escape_formulas: for .csv and .tsv: no cell is a formula to a spreadsheet.
 
     Raises:
         DataError: the input cannot be read.
         ExportError: the output cannot be written.
     """
-    blank = 0
-    with _writer(out) as write:
+    done = Predicted()
+    started = 0.0
+    with _writer(out, escape_formulas) as writer:
         for batch in read_batches(source, columns, _BATCH_SIZE):
-            table = _classified(predictor, batch)
-            blank += table["predicted_label"].count(None)
-            write(table)
-            on_rows(len(batch.texts))
-    return blank
+            started = started or time.monotonic()
+            earlier = _earlier(list(batch.columns), columns.text)
+            table = _classified(predictor, batch, earlier)
+            writer.write(table)
+            done.rows += len(batch.texts)
+            done.blank += table["predicted_label"].count(None)
+            done.truncated += table["truncated"].count(True)
+            done.replaced = done.replaced or earlier
+            done.seconds = time.monotonic() - started
+            on_rows(done)
+    done.notes = tuple(writer.notes)
+    return done
 
 
-def _classified(predictor: Predictor, batch: Batch) -> Table:
+def _earlier(names: list[str], texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that an earlier prediction added, which stand together; none if not all do."""
+    if "predicted_label" not in names:
+        return ()
+    start = names.index("predicted_label")
+    end = start + 2
+    while end < len(names) and names[end].startswith("p_"):
+        end += 1
+    if names[start + 1 : start + 2] != ["score"] or end == start + 2:
+        return ()
+    if names[end : end + 2] == ["tokens", "truncated"]:
+        end += 2
+    return () if set(texts) & set(names[start:end]) else tuple(names[start:end])
+
+
+def _classified(predictor: Predictor, batch: Batch, earlier: tuple[str, ...]) -> Table:
     labels = predictor.manifest.labels
-    names = ("predicted_label", "score", *(f"p_{label}" for label in labels))
-    clash = [name for name in names if name in batch.columns]
+    probabilities = [f"p_{label}" for label in labels]
+    names = ["predicted_label", "score", *probabilities, "tokens", "truncated"]
+    kept = {name: cells for name, cells in batch.columns.items() if name not in earlier}
+    clash = [name for name in names if name in kept]
     if clash:
         raise ExportError(f"the input has a column {clash[0]!r} already; rename it")
-    table: Table = {**batch.columns, **{name: [] for name in names}}
+    table: Table = {**kept, **{name: [] for name in names}}
     texts = [text for text in batch.texts if text.strip()]
-    predictions = iter(predictor.predict(texts) if texts else [])
+    predictions = iter(predictor.predict(texts))
     for text in batch.texts:
         values: list[Any] = [None] * len(names)
         if text.strip():
-            prediction = next(predictions)
-            probabilities = dict(prediction.scores)
-            values = [prediction.label, prediction.score, *map(probabilities.get, labels)]
+            found = next(predictions)
+            scores = map(dict(found.scores).get, labels)
+            values = [found.label, found.score, *scores, found.tokens, found.truncated]
         for name, value in zip(names, values, strict=True):
             table[name].append(value)
     return table
 
 
 @contextmanager
-def _writer(out: str) -> Iterator[Write]:
-    """Writes beside `out` and renames at the end: a broken run leaves no half file by that name."""
-    if out == "-":
-        yield _json_lines(sys.stdout)
-        return
+def _writer(out: str, escape_formulas: bool) -> Iterator[Writer]:
+    """Writes beside `out` and renames at the end: a broken run leaves no half file by that name.
+
+    If the input or a cell ends it, the rows before it stay beside `out`, and the error says so.
+    """
     path = Path(out)
-    opened = _FORMATS.get(path.suffix.lower())
-    if opened is None:
-        expected = ", ".join(_FORMATS)
+    kind = path.suffix.lower()
+    if out != "-" and kind not in FORMATS:
+        expected = ", ".join(FORMATS)
         raise ExportError(f"{out}: unknown output format, expected {expected}, or - for stdout")
-    partial = path.with_name(path.name + ".partial")
-    try:
+    if escape_formulas and kind not in {".csv", ".tsv"}:
+        raise ExportError(f"{out}: --escape-formulas is for .csv and .tsv")
+    with _errors_of("stdout" if out == "-" else out):
+        if out == "-":
+            yield JsonLines(path, sys.stdout)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        with opened(partial) as write:
-            yield write
+        partial = path.with_name(path.name + ".partial")
+        options = {"escape_formulas": True} if escape_formulas else {}
+        with _unfinished(FORMATS[kind](partial, **options)) as writer:
+            yield writer
         partial.replace(path)
-    except OSError as error:
-        raise ExportError(f"{out}: cannot be written ({error.strerror})") from None
-    finally:
-        if partial.exists():
-            partial.unlink()
 
 
 @contextmanager
-def _csv_file(path: Path, delimiter: str = ",") -> Iterator[Write]:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        header: list[str] = []
-
-        def write(table: Table) -> None:
-            if not header:
-                header.extend(table)
-                writer.writerow(header)
-            _same_columns(header, table)
-            writer.writerows(zip(*table.values(), strict=True))
-
-        yield write
-
-
-@contextmanager
-def _tsv_file(path: Path) -> Iterator[Write]:
-    with _csv_file(path, "\t") as write:
-        yield write
-
-
-@contextmanager
-def _json_file(path: Path) -> Iterator[Write]:
-    with path.open("w", encoding="utf-8") as file:
-        yield _json_lines(file)
-
-
-def _json_lines(file: TextIO) -> Write:
-    def write(table: Table) -> None:
-        for row in _rows(table):
-            file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
-        file.flush()
-
-    return write
-
-
-@contextmanager
-def _parquet_file(path: Path) -> Iterator[Write]:
-    import pyarrow as pa  # 120 MB that only this format needs
-    import pyarrow.parquet as pq
-
-    writers: list[pq.ParquetWriter] = []
-
-    def typed(field: pa.Field) -> pa.Field:
-        """A type for a column in which the first batch holds nothing."""
-        if not pa.types.is_null(field.type):
-            return field
-        number = field.name == "score" or field.name.startswith("p_")
-        return field.with_type(pa.float64() if number else pa.string())
-
-    def write(table: Table) -> None:
-        try:
-            if not writers:
-                schema = pa.schema([typed(field) for field in pa.table(table).schema])
-                writers.append(pq.ParquetWriter(path, schema))
-            schema = writers[0].schema
-            _same_columns(schema.names, table)
-            writers[0].write_table(pa.table(table, schema=schema))
-        except pa.ArrowException as error:
-            raise ExportError(f"{path.stem}: a column changes its type ({error})") from None
-
+def _errors_of(name: str) -> Iterator[None]:
     try:
-        yield write
+        yield
+    except BrokenPipeError:  # who reads stdout has enough
+        raise
+    except OSError as error:
+        raise ExportError(f"{name}: cannot be written ({error.strerror})") from None
+
+
+@contextmanager
+def _unfinished(writer: Writer) -> Iterator[Writer]:
+    """Its file is left only if it is whole, or whole up to a row that was refused."""
+    left = False
+    try:
+        yield writer
+        writer.close()
+        left = True
+    except HeedError as error:
+        left = writer.rows > 0
+        if left:
+            error.args = (f"{error}; the {writer.rows:,} rows before it are in {writer.path}",)
+        raise
     finally:
-        for writer in writers:
+        with suppress(OSError):  # a disk that was full still is
             writer.close()
-
-
-def _rows(table: Table) -> Iterator[Mapping[str, Any]]:
-    for values in zip(*table.values(), strict=True):
-        yield dict(zip(table, values, strict=True))
-
-
-def _same_columns(expected: list[str], table: Table) -> None:
-    if list(table) != expected:
-        raise ExportError(
-            f"columns change from {expected} to {list(table)}; write .jsonl, which may mix them"
-        )
-
-
-_FORMATS = {
-    ".csv": _csv_file,
-    ".tsv": _tsv_file,
-    ".jsonl": _json_file,
-    ".parquet": _parquet_file,
-}
+        for path in (beside(writer.path), *(() if left else (writer.path,))):
+            path.unlink(missing_ok=True)

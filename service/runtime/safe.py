@@ -35,7 +35,7 @@ class _Guarded:
     """A text stream whose every text is safe; all else is the stream's own."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.rich_proxied_file = stream  # rich writes there: its colours are its own
+        self.rich_proxied_file = stream  # rich's name: its Console writes there, in colours
 
     def write(self, text: str) -> int:
         self.rich_proxied_file.write(safe_lines(text))

@@ -1,5 +1,6 @@
 """The terminal as every command writes to it."""
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,7 +22,9 @@ class Terminal(Console):
 
     def __init__(self, *, stderr: bool = False, piped_width: int = _ONE_LINE) -> None:
         """Write to stdout, or to `stderr`; tables in a pipe are up to `piped_width` wide."""
-        super().__init__(stderr=stderr, markup=False, highlight=False, emoji=False)
+        stream = sys.stderr if stderr else sys.stdout
+        stream = getattr(stream, "rich_proxied_file", stream)  # below the guard, if there is one
+        super().__init__(file=stream, markup=False, highlight=False, emoji=False)
         if not self.is_terminal:
             self.soft_wrap = True
             self.width = piped_width

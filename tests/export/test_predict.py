@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from tests.runs import LABELS, heed_here, invented
 
 TEXTS = [text for text, _ in invented(25, seed=8)]
 TEXT = Columns(label=None)
-NAMES = ["predicted_label", "score", *(f"p_{label}" for label in LABELS)]
+NAMES = ["predicted_label", "score", *(f"p_{label}" for label in LABELS), "tokens", "truncated"]
 
 
 @pytest.fixture(autouse=True)
@@ -58,9 +59,9 @@ def read_output(path) -> list[dict]:
 
 def predict(predictor, source: str, out, columns: Columns = TEXT) -> list[int]:
     """Predict, and how many rows each batch had."""
-    batches: list[int] = []
-    predict_file(predictor, source, str(out), columns, batches.append)
-    return batches
+    sums = [0]
+    predict_file(predictor, source, str(out), columns, lambda done: sums.append(done.rows))
+    return [after - before for before, after in pairwise(sums)]
 
 
 @pytest.mark.parametrize("source", ["csv", "tsv", "jsonl", "jsonl.gz", "parquet"])
@@ -123,7 +124,7 @@ def test_blank_rows_get_empty_predictions(predictor, tmp_path, target):
         texts[place] = "  "
     source = write_input(tmp_path, "jsonl", [{"text": text} for text in texts])
     out = tmp_path / f"out.{target}"
-    assert predict_file(predictor, source, str(out), TEXT, lambda _: None) == 4
+    assert predict_file(predictor, source, str(out), TEXT, lambda _: None).blank == 4
     for place, row in enumerate(read_output(out)):
         if place in (0, 3, 9, 24):
             assert all(row[name] in (None, "") for name in NAMES)
@@ -142,6 +143,20 @@ def test_first_batch_may_be_blank(predictor, tmp_path, target):
     assert written[12]["predicted_label"] == predictor.predict(TEXTS[:1])[0].label
 
 
+@pytest.mark.parametrize("target", ["csv", "jsonl", "parquet"])
+def test_rows_that_were_cut_say_so(predictor, tmp_path, target):
+    """With their tokens, as the service answers, and the count of such rows."""
+    texts = [*TEXTS[:12], "again " * 100]
+    source = write_input(tmp_path, "jsonl", [{"text": text} for text in texts])
+    done = predict_file(predictor, source, str(tmp_path / f"r.{target}"), TEXT, lambda _: None)
+    assert (done.rows, done.truncated) == (13, sum(p.truncated for p in predictor.predict(texts)))
+    for row, prediction in zip(
+        read_output(tmp_path / f"r.{target}"), predictor.predict(texts), strict=True
+    ):
+        assert int(row["tokens"]) == prediction.tokens
+        assert str(row["truncated"]).lower() == str(prediction.truncated).lower()
+
+
 def test_several_text_columns_are_joined(predictor, tmp_path):
     """As in training."""
     rows = [{"a": text[:9], "b": text[10:]} for text in TEXTS]
@@ -152,9 +167,9 @@ def test_several_text_columns_are_joined(predictor, tmp_path):
     assert [row["predicted_label"] for row in written] == [item.label for item in expected]
 
 
-@pytest.mark.parametrize("name", ["predicted_label", "score", "p_refund"])
+@pytest.mark.parametrize("name", ["predicted_label", "score", "p_refund", "tokens", "truncated"])
 def test_name_clash_is_refused(predictor, tmp_path, name):
-    """No column of the input is overwritten."""
+    """No column of the input is overwritten, unless an earlier prediction is there as a whole."""
     source = write_input(tmp_path, "csv", [{"text": "a", name: "b"}])
     with pytest.raises(ExportError, match=f"has a column '{name}' already"):
         predict(predictor, source, tmp_path / "out.csv")
@@ -170,44 +185,51 @@ def test_unknown_suffix_is_refused(predictor, tmp_path, name):
 
 @pytest.mark.parametrize("target", ["csv", "tsv", "jsonl", "parquet"])
 def test_broken_row_leaves_no_file_by_that_name(predictor, tmp_path, target):
-    """It names the row, and a file that was there before stays as it was."""
+    """It names the row and the file that has the rows before it; an older file stays as it was."""
     rows = [{"text": text} for text in TEXTS]
     rows[21] = {"text": "a\0b"}
     source = write_input(tmp_path, "jsonl", rows)
     out = tmp_path / f"out.{target}"
-    with pytest.raises(DataError, match=r"row 22 \(line 22\)"):
-        predict(predictor, source, out)
-    assert not out.exists()
     out.write_text("of yesterday")
-    with pytest.raises(DataError):
+    partial = out.with_name(f"out.{target}.partial")
+    with pytest.raises(DataError, match=rf"row 22 .*; the 20 rows before it are in {partial}"):
         predict(predictor, source, out)
     assert out.read_text() == "of yesterday"
-    assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl", out.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl", out.name, partial.name}
+    assert len(read_output(partial.rename(tmp_path / f"kept.{target}"))) == 20
 
 
-@pytest.mark.parametrize(("target", "works"), [("jsonl", True), ("csv", False), ("parquet", False)])
-def test_columns_that_change_need_json_lines(predictor, tmp_path, target, works):
-    """A table has the columns of its first rows; the message says what would do."""
-    rows = [{"text": text} | ({"late": 1} if n >= 20 else {}) for n, text in enumerate(TEXTS)]
+def test_nothing_is_left_where_nothing_was_done(predictor, tmp_path):
+    """An error in the first batch."""
+    source = write_input(tmp_path, "jsonl", [{"text": "a\0b"}])
+    with pytest.raises(DataError, match=r"row 1 \(line 1\)[^;]*$"):
+        predict(predictor, source, tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+@pytest.mark.parametrize("target", ["csv", "tsv", "jsonl", "parquet"])
+def test_columns_may_change_and_types_too(predictor, tmp_path, target):
+    """A column that comes late is empty before, and a job does not end for its type."""
+    rows = [
+        {"text": text, "n": 1} | ({"late": "x"} if n >= 20 else {}) for n, text in enumerate(TEXTS)
+    ]
+    rows[15]["n"] = 10**29
     source = write_input(tmp_path, "jsonl", rows)
-    out = tmp_path / f"out.{target}"
-    if works:
-        predict(predictor, source, out)
-        assert [row.get("late") for row in read_output(out)][19:] == [None, 1, 1, 1, 1, 1]
-        return
-    with pytest.raises(ExportError, match=r"columns change .*; write \.jsonl"):
-        predict(predictor, source, out)
-    assert not out.exists()
+    predict(predictor, source, tmp_path / f"out.{target}")
+    written = read_output(tmp_path / f"out.{target}")
+    assert [row.get("late") or None for row in written] == [None] * 20 + ["x"] * 5
+    assert [str(row["n"]) for row in written] == ["1"] * 15 + [str(10**29)] + ["1"] * 9
 
 
-def test_type_that_changes_is_refused_in_parquet(predictor, tmp_path):
-    """One line that names the file as the user does."""
-    rows = [{"text": text, "n": n if n < 15 else "many"} for n, text in enumerate(TEXTS)]
-    source = write_input(tmp_path, "jsonl", rows)
-    with pytest.raises(ExportError, match=r"out\.parquet: a column changes its type") as caught:
-        predict(predictor, source, tmp_path / "out.parquet")
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out.parquet").exists()
+@pytest.mark.parametrize("target", ["csv", "tsv", "jsonl", "parquet"])
+def test_output_is_an_input(predictor, tmp_path, target):
+    """The columns of the earlier prediction are replaced, and named; all others stay."""
+    rows = [{"id": "7", "text": text, "p_value": "0.5"} for text in TEXTS]
+    first, second = tmp_path / f"r.{target}", tmp_path / f"s.{target}"
+    predict(predictor, write_input(tmp_path, "jsonl", rows), first)
+    done = predict_file(predictor, str(first), str(second), TEXT, lambda _: None)
+    assert done.replaced == tuple(NAMES)
+    assert read_output(second) == read_output(first)
 
 
 def test_output_may_be_the_input(predictor, tmp_path):
@@ -269,7 +291,7 @@ def test_rows_are_written_while_the_file_is_read(predictor, tmp_path, monkeypatc
     out = tmp_path / "out.jsonl"
     sizes = []
 
-    def on_rows(_: int) -> None:
+    def on_rows(_: object) -> None:
         events.append("written")
         sizes.append((tmp_path / "out.jsonl.partial").read_text().count("\n"))
 
@@ -284,8 +306,14 @@ def test_error_far_into_a_file_comes_after_the_rows_before_it(predictor, tmp_pat
     path.write_text("text\n" + "".join(f"a box {n}\n" for n in range(2_000)) + '"open\n')
     done: list[int] = []
     with pytest.raises(DataError, match="line 2002"):
-        predict_file(predictor, str(path), str(tmp_path / "out.csv"), TEXT, done.append)
-    assert sum(done) == 2_000
+        predict_file(
+            predictor,
+            str(path),
+            str(tmp_path / "out.csv"),
+            TEXT,
+            lambda so_far: done.append(so_far.rows),
+        )
+    assert done[-1] == 2_000
 
 
 def test_command_writes_a_file(fp32, tmp_path):
