@@ -126,7 +126,7 @@ def _to_wire(result: Classification) -> dict[str, object]:
     wire: dict[str, object] = {
         "label": result.label,
         "score": result.score,
-        "scores": [{"label": label, "score": score} for label, score in result.scores],
+        "scores": orjson.Fragment(result.scores),
         "tokens": result.tokens,
         "truncated": result.truncated,
     }

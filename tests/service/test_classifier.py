@@ -51,8 +51,10 @@ async def test_answer_has_what_was_asked_for(classifier):
     (explained,) = await classifier.classify(["my card"], WHENEVER, top_k=1, with_words=True)
     assert plain.words is None
     assert plain.label == LABELS[0]
-    assert (plain.label, plain.score) == plain.scores[0]
-    assert len(explained.scores) == 1
+    scores = orjson.loads(plain.scores)
+    assert {"label": plain.label, "score": plain.score} == pytest.approx(scores[0])
+    assert [each["label"] for each in scores] == list(LABELS)
+    assert len(orjson.loads(explained.scores)) == 1
     assert [word["text"] for word in orjson.loads(explained.words)] == ["my", "card"]
 
 

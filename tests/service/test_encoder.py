@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from service.encoder import INLINE_CHARS, INLINE_EXPLAINED_CHARS, Encoder
+from service.encoder import INLINE_CHARS, INLINE_WORK, Encoder
 from service.errors import DeadlineExceededError, TooLateError
 
 LONG = "a" * (INLINE_CHARS + 1)
@@ -63,13 +63,13 @@ async def test_little_text_is_encoded_on_the_loop_and_more_beside_it(
     assert all(name.startswith("encoder") == beside for name in tokenizer.threads)
 
 
-async def test_fewer_characters_are_explained_on_the_loop_than_encoded(encoder, tokenizer):
-    """To explain one takes fifty times as long, and many texts as long as many characters."""
-    here = threading.current_thread().name
-    for texts in (["a" * 100], ["a" * INLINE_EXPLAINED_CHARS], ["a"] * 64):
-        await encoder.explain(map(tokenizer.encode, texts[:1]), texts, FAR)
-    assert tokenizer.threads[0] == here
+async def test_little_is_answered_on_the_loop_and_more_beside_it(encoder, tokenizer):
+    """By what it is said to take."""
+    for works in ([INLINE_WORK], [INLINE_WORK, 1.0]):
+        await encoder.answer(map(tokenizer.encode, "ab"[: len(works)]), works, FAR)
+    assert tokenizer.threads[0] == threading.current_thread().name
     assert all(name.startswith("encoder") for name in tokenizer.threads[1:])
+    assert len(tokenizer.threads) == 3
 
 
 async def test_encodings_are_in_the_order_of_the_texts(encoder, tokenizer):
@@ -122,16 +122,34 @@ async def test_text_that_is_overdue_when_its_turn_comes_is_not_encoded(
 async def test_request_that_waits_for_the_thread_is_answered_at_its_deadline(encoder, tokenizer):
     """Not when its turn comes: what is before it may take seconds."""
     first = await hold(encoder, tokenizer)
-    for work in (
-        encoder.explain(map(tokenizer.encode, [LONG]), [LONG], time.monotonic()),
-        encoder.encode(tokenizer, [LONG], time.monotonic() + 0.05),
-    ):
-        with pytest.raises(DeadlineExceededError):
-            await work
+    with pytest.raises(DeadlineExceededError):
+        await encoder.encode(tokenizer, [LONG], time.monotonic() + 0.05)
     assert not first.done()
     tokenizer.gate.set()
     await first
     assert len(tokenizer.threads) == 1
+
+
+async def test_answers_that_would_be_late_are_refused(encoder, tokenizer):
+    """As texts are that would be encoded too late."""
+    first = await hold(encoder, tokenizer)
+    with pytest.raises(TooLateError):
+        await encoder.answer(map(tokenizer.encode, [LONG]), [1e6], time.monotonic() + 0.5)
+    tokenizer.gate.set()
+    await first
+
+
+async def test_small_request_waits_for_a_text_of_a_large_one_and_not_for_all(encoder, tokenizer):
+    """Which began before it."""
+    tokenizer.gate.clear()
+    large = asyncio.create_task(encoder.encode(tokenizer, [LONG * 10] * 64, FAR))
+    await asyncio.to_thread(tokenizer.entered.acquire)
+    encoded = (len(tokenizer.threads) for _ in range(2))
+    small = asyncio.create_task(encoder.answer(encoded, [200.0, 200.0], FAR))
+    await asyncio.sleep(0)
+    tokenizer.gate.set()
+    assert await small == [1, 1]
+    assert len(await large) == 64
 
 
 async def test_work_that_never_began_frees_its_place_when_its_caller_leaves(encoder, tokenizer):
@@ -178,18 +196,18 @@ async def test_each_kind_of_work_is_charged_at_its_own_speed(encoder, monkeypatc
         return 1
 
     for _ in range(100):
-        await encoder._beside(encoder._encoding, map(takes, [0.001]), 10_000, FAR)
-        await encoder._beside(encoder._explaining, map(takes, [0.02, 0.02]), 10_000, FAR)
-    assert encoder._encoding.seconds_per_char == pytest.approx(1e-7, rel=0.01)
-    assert encoder._explaining.seconds_per_char == pytest.approx(4e-6, rel=0.01)
+        await encoder._beside(encoder._encoding, map(takes, [0.001]), [10_000], FAR)
+        await encoder._beside(encoder._answering, map(takes, [0.02, 0.02]), [5_000, 5_000], FAR)
+    assert encoder._encoding.seconds == pytest.approx(1e-7, rel=0.01)
+    assert encoder._answering.seconds == pytest.approx(4e-6, rel=0.01)
 
 
 async def test_what_fails_on_the_thread_frees_its_place_and_reaches_its_caller(encoder):
     """And the next one is served."""
     with pytest.raises(ValueError, match="half"):
-        await encoder.explain(map(int, ["half"]), [LONG], FAR)
+        await encoder.answer(map(int, ["half"]), [5000.0], FAR)
     assert encoder.waiting_s == 0.0
-    assert await encoder.explain(map(int, ["1"]), [LONG], math.inf) == [1]
+    assert await encoder.answer(map(int, ["1"]), [5000.0], math.inf) == [1]
 
 
 async def hold(encoder, tokenizer) -> asyncio.Task:

@@ -35,3 +35,11 @@ def test_equal_scores_keep_the_order_of_the_labels():
     """So an answer does not depend on the sorting algorithm."""
     result = ranked(np.full(3, 1 / 3, dtype=np.float32), ["a", "b", "c"])
     assert [label for label, _ in result] == ["a", "b", "c"]
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=400), st.integers(1, 500))
+def test_many_labels_are_ranked_as_few_are(counts, top_k):
+    """Equal ones by their ids too."""
+    probabilities = np.array(counts, dtype=np.float32)
+    labels = [str(label_id) for label_id in range(len(counts))]
+    assert ranked(probabilities, labels, top_k) == ranked(probabilities, labels)[:top_k]
