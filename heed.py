@@ -137,6 +137,12 @@ def main() -> None:
         app()
     except HeedError as error:
         raise SystemExit(_complain(str(error), _NOT_MEASURED if gates else 2)) from None
+    except OSError as error:  # disk full, no right, a folder for a file: whatever was not foreseen
+        if os.environ.get("HEED_TRACEBACK"):
+            raise
+        named = f"{error.filename}: " if error.filename else ""
+        line = f"{named}{error.strerror or error}"
+        raise SystemExit(_complain(line, _NOT_MEASURED if gates else 2)) from None
     except Exception as error:  # a bug of ours: short for users, whole on request
         if os.environ.get("HEED_TRACEBACK"):
             raise

@@ -13,6 +13,7 @@ from export.parity import check_parity
 from export.quantize import to_int8
 from export.to_onnx import OPSET, to_onnx
 from model.checkpoint import Checkpoint, load_checkpoint
+from model.folder import held
 from model.parts import PARTS, read_part
 from model.provenance import git_commit, library_versions
 from service.runtime.artifact import (
@@ -24,6 +25,7 @@ from service.runtime.artifact import (
     Manifest,
     check_name,
 )
+from service.runtime.files import writing
 from service.runtime.predictor import Predictor
 
 _PARITY_TEXTS = 300
@@ -52,6 +54,8 @@ def export_run(run: Path, out: Path, precision: str, name: str, version: str) ->
 
     Raises:
         ExportError: bad arguments, or parity fails.
+        HeldError: another export writes to `out`.
+        FileError: it cannot be written.
         CheckpointError: `run` is not a finished run.
     """
     if precision not in PRECISIONS:
@@ -64,19 +68,21 @@ def export_run(run: Path, out: Path, precision: str, name: str, version: str) ->
     model = to_onnx(checkpoint.network, checkpoint.run.config.network.max_length)
     if precision == "int8":
         model = to_int8(model)
-    building = out.with_name(f".{out.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    try:
-        manifest = _describe(checkpoint, model, precision, name, version)
-        _write(building, checkpoint.tokenizer_model, model, manifest)
-        manifest = _measure(building, run, checkpoint, manifest)
-        (building / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        building.rename(out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    workshop = out.with_name(f".{out.name}.building")
+    building = workshop / "artifact"
+    with held(workshop, temporary=True), writing(out):
+        shutil.rmtree(building, ignore_errors=True)  # of an export that was killed
+        try:
+            building.mkdir()
+            manifest = _describe(checkpoint, model, precision, name, version)
+            _write(building, checkpoint.tokenizer_model, model, manifest)
+            manifest = _measure(building, run, checkpoint, manifest)
+            (building / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+            if out.exists():
+                out.rmdir()
+            building.rename(out)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
     return manifest
 
 

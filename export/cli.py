@@ -31,14 +31,16 @@ def evaluate(
     from export.evaluate import evaluate as measure
     from model.data import read_labelled
     from model.lines import Columns
+    from service.runtime.files import replacing
 
     if json_file and json_file.is_dir():
         raise ExportError(f"--json {json_file} is a folder, expected a file")
     rows = read_labelled(data, Columns(tuple(text_column), label_column, delimiter, header))
     figures = measure(source, rows)
     if json_file:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        with replacing(json_file) as temporary:
+            text = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
+            temporary.write_text(text, "utf-8")
     table = Table(box=None, pad_edge=False)
     table.add_column("label", overflow="fold")
     for name in ("precision", "recall", "F1", "rows"):

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model.checkpoint import RUN_FILE, load_checkpoint
+from model.checkpoint import load_checkpoint
 from model.data import LabelledTexts
+from model.folder import RUN_FILE
 from model.inference import network_logits
 from model.metrics import labelled_metrics
 from service.runtime.predictor import Predictor

@@ -11,14 +11,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.config import Config
+from model.folder import METRICS_FILE, RUN_FILE, WEIGHTS_FILE
 from model.network import Network
 from service.runtime.artifact import TOKENIZER_FILE, ArtifactError
 from service.runtime.errors import HeedError
+from service.runtime.files import replacing
 from service.runtime.tokenizer import Tokenizer
-
-RUN_FILE = "run.json"
-WEIGHTS_FILE = "checkpoint.safetensors"
-METRICS_FILE = "metrics.json"
 
 
 class CheckpointError(HeedError):
@@ -102,11 +100,13 @@ def read_tokenizer(folder: Path, max_length: int) -> tuple[bytes, Tokenizer]:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON state as one file, whole or not at all."""
-    temporary = path.with_suffix(".tmp")
+    """Write tensors and a JSON state as one file, whole or not at all; raises `FileError`."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, temporary, metadata={"state": json.dumps(state)})
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        try:
+            save_file(plain, temporary, metadata={"state": json.dumps(state)})
+        except SafetensorError as error:  # also of a full disk
+            raise OSError(str(error)) from None
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -123,11 +123,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON, whole or not at all."""
-    temporary = path.with_suffix(".tmp")
+    """Write JSON, whole or not at all; raises `FileError`."""
     text = json.dumps(content, indent=2, ensure_ascii=False, default=list) + "\n"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

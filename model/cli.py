@@ -59,24 +59,22 @@ def train(
     Example: heed train tickets.csv --test held_back.csv --out runs/tickets
     """
     from model.config import load_config  # `heed train --help` without torch
+    from model.folder import what_now
     from model.lines import Columns
     from model.parts import Request
-    from model.run import run_training
-    from model.state import STATE_FILE
 
     settings = load_config(preset, config, seed=seed, epochs=epochs)
     columns = Columns(tuple(text_column), label_column, delimiter, header)
     request = Request(train_source, out, valid, test, columns, settings, resume, overwrite)
     console = Terminal(stderr=True)
-    with RunDisplay(console) as display:
-        try:
+    try:
+        from model.run import run_training  # torch: seconds in which somebody may change his mind
+
+        with RunDisplay(console) as display:
             metrics = run_training(request, display)
-        except KeyboardInterrupt:
-            if (out / STATE_FILE).exists():
-                console.print(f"stopped; the same command with --resume goes on in {out}")
-            else:
-                console.print("stopped before anything was saved; start again with --overwrite")
-            raise typer.Exit(130) from None
+    except KeyboardInterrupt:
+        console.print(what_now(out, overwrite=overwrite))
+        raise typer.Exit(130) from None
     training = metrics["training"]
     console.print(
         f"kept epoch {training['best_epoch']} of {training['epochs']}, "

@@ -1,8 +1,8 @@
 """From labelled files to a finished run directory."""
 
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 import structlog
@@ -10,9 +10,6 @@ import torch
 
 from model.batches import encode
 from model.checkpoint import (
-    METRICS_FILE,
-    RUN_FILE,
-    WEIGHTS_FILE,
     CheckpointError,
     Run,
     load_tensors,
@@ -20,21 +17,33 @@ from model.checkpoint import (
     write_json,
 )
 from model.data import warnings_for
+from model.folder import (
+    LOG_FILE,
+    METRICS_FILE,
+    RUN_FILE,
+    STATE_FILE,
+    WEIGHTS_FILE,
+    drop_replaced,
+    held,
+    keeping,
+    restore,
+    tidy,
+)
 from model.inference import network_logits
 from model.metrics import labelled_metrics
 from model.network import Network
 from model.parts import PARTS, Data, Request, read_data, write_parts
 from model.provenance import fingerprint, git_commit, library_versions
 from model.report import draw_curves
-from model.state import STATE_FILE, TrainingState
+from model.state import TrainingState
 from model.tokenizer import train_tokenizer
 from model.train import Listener, train
 from service.runtime.artifact import TOKENIZER_FILE
 from service.runtime.cpu import cpu_quota
+from service.runtime.files import writing
 from service.runtime.tokenizer import Tokenizer
 
 CURVES_FILE = "curves.png"
-LOG_FILE = "log.jsonl"
 
 
 class Display(Listener, Protocol):
@@ -51,13 +60,23 @@ def run_training(request: Request, display: Display) -> dict[str, Any]:
         DataError: the files cannot be used.
         CheckpointError: the folder holds another run, or none to resume.
     """
-    _check_folder(request)
-    data = read_data(request)
-    _prepare_folder(request)
+    with held(request.out) as unlocked:
+        if unlocked:
+            display.say(
+                f"warning: {request.out} cannot be locked ({unlocked}); see to it that no other "
+                "training writes there"
+            )
+        request = _settled(request, display)
+        data = read_data(request)
+        with writing(request.out), keeping(request.out, replace=request.overwrite):
+            return _train(request, data, display)
+
+
+def _train(request: Request, data: Data, display: Display) -> dict[str, Any]:
     torch.set_num_threads(cpu_quota())
     torch.manual_seed(request.config.training.seed)
     with (request.out / LOG_FILE).open("a", encoding="utf-8") as file:
-        log = _Log(file, display)
+        log = _Log(file, display, request.out)
         for line in warnings_for(data.train, data.valid, data.test):
             log.warn(line)
         tokenizer, run = _describe(request, data)
@@ -82,13 +101,13 @@ def run_training(request: Request, display: Display) -> dict[str, Any]:
 class _Log:
     """A `Listener` that writes `log.jsonl` and hands on to the display."""
 
-    def __init__(self, file: TextIO, display: Display) -> None:
+    def __init__(self, file: TextIO, display: Display, folder: Path) -> None:
         stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
         renderer = structlog.processors.JSONRenderer()
         self.event = structlog.wrap_logger(
             structlog.WriteLogger(file), processors=[stamp, renderer]
         ).info
-        self._display = display
+        self._display, self._folder = display, folder
         self.started, self.stepped = display.started, display.stepped
 
     def warn(self, line: str) -> None:
@@ -104,31 +123,42 @@ class _Log:
         )
 
     def validated(self, record: Mapping[str, float]) -> None:
+        drop_replaced(self._folder)
         self.event("epoch", **record)
         self._display.validated(record)
 
 
-def _check_folder(request: Request) -> None:
-    """Refuse before anything is read; changes nothing."""
+def _settled(request: Request, display: Display) -> Request:
+    """What can be done in the folder; refuses before anything is read, and changes no run.
+
+    A run that saved nothing holds nothing to lose and nothing to resume: it starts over.
+    """
+    out = request.out
     if request.resume and request.overwrite:
         raise CheckpointError("--resume goes on with a run, --overwrite replaces it: choose one")
-    if request.resume and not (request.out / STATE_FILE).exists():
-        reason = "is finished" if (request.out / METRICS_FILE).exists() else "holds no state"
-        raise CheckpointError(f"{request.out} {reason}: nothing to resume")
-    if (request.out / RUN_FILE).exists() and not (request.resume or request.overwrite):
+    tidy(out)
+    if request.overwrite or not (out / STATE_FILE).exists():
+        restore(out)
+    stopped, finished = (out / STATE_FILE).exists(), (out / METRICS_FILE).exists()
+    begun = (out / LOG_FILE).exists() and not (out / WEIGHTS_FILE).exists()
+    if request.overwrite or (request.resume and stopped):
+        return request
+    if stopped:
         raise CheckpointError(
-            f"{request.out} holds a run already; choose another --out, or --resume, or --overwrite"
+            f"{out} holds a run already, which was stopped: --resume goes on with it, --overwrite "
+            "replaces it; or choose another --out"
         )
-
-
-def _prepare_folder(request: Request) -> None:
-    """Make the folder, without the run that is to be replaced."""
-    try:
-        if request.overwrite and (request.out / RUN_FILE).exists():
-            shutil.rmtree(request.out)
-        request.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"{request.out} cannot be used: {error.strerror}") from None
+    if finished and request.resume:
+        raise CheckpointError(f"{out} is finished: nothing to resume")
+    if (out / RUN_FILE).exists() and not begun:
+        raise CheckpointError(
+            f"{out} holds a run already; choose another --out, or --overwrite to replace it"
+        )
+    if request.resume and not begun:
+        raise CheckpointError(f"{out} holds no run: nothing to resume; leave --resume out")
+    if begun:
+        display.say(f"the run in {out} was stopped before anything was saved: it starts over")
+    return replace(request, resume=False)
 
 
 def _describe(request: Request, data: Data) -> tuple[Tokenizer, Run]:

@@ -12,7 +12,6 @@ from model.checkpoint import CheckpointError, load_tensors, save_tensors
 from model.config import TrainingConfig
 from model.network import Network
 
-STATE_FILE = "resume.safetensors"
 _BETAS = (0.9, 0.98)  # Vaswani et al. 2017, section 5.3: settles faster than 0.999 on short runs
 
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from model.batches import EncodedTexts, training_batches
 from model.calibrate import fit_temperature
-from model.checkpoint import WEIGHTS_FILE, save_tensors
+from model.checkpoint import save_tensors
 from model.config import TrainingConfig
+from model.folder import STATE_FILE, WEIGHTS_FILE
 from model.inference import network_logits
-from model.state import STATE_FILE, TrainingState
+from model.state import TrainingState
 from service.runtime.artifact import UNKNOWN_TOKEN_ID
 from service.runtime.errors import HeedError
 from service.runtime.tokenizer import pad

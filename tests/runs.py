@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,6 +94,17 @@ def one_thread() -> Iterator[None]:
         patch.setattr("model.run.cpu_quota", lambda: 1)
         yield
     torch.set_num_threads(before)
+
+
+@contextmanager
+def little_room(size_bytes: int) -> Iterator[None]:
+    """No file of this process may become larger: writing fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def invented(count: int, seed: int) -> list[tuple[str, str]]:

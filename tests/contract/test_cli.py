@@ -144,7 +144,7 @@ def test_labels_that_look_like_markup_are_printed_as_they_are(tmp_path):
     assert "{'[/never]': 1}" in done.stdout
 
 
-@pytest.mark.parametrize(("saved", "advice"), [(True, "--resume"), (False, "--overwrite")])
+@pytest.mark.parametrize(("saved", "advice"), [(True, "--resume"), (False, "starts again")])
 def test_interrupted_training_says_how_to_go_on(tmp_path, rows, monkeypatch, saved, advice):
     """Exit code 130, and advice that works: a state is there only after some steps."""
 

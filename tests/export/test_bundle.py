@@ -1,6 +1,7 @@
 """The artifact directory: whole, verified and described, or not there."""
 
 import json
+import os
 import shutil
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -12,10 +13,12 @@ from export.bundle import export_run, named
 from export.errors import ExportError
 from export.evaluate import evaluate
 from model.checkpoint import CheckpointError
+from model.folder import HeldError, held
 from model.parts import read_part
 from model.provenance import git_commit
 from service.runtime.artifact import ArtifactError, FileEntry, find_artifact, read_artifact
-from tests.runs import LABELS, heed_here
+from service.runtime.files import FileError
+from tests.runs import LABELS, heed_here, little_room
 
 FIELDS = {
     "format_version",
@@ -204,19 +207,37 @@ def test_failing_export_leaves_no_folder(trained_run, tmp_path, monkeypatch, ste
         raise error
 
     monkeypatch.setattr(export.bundle, step, fail)
-    with pytest.raises(type(error)):
+    with pytest.raises(FileError if isinstance(error, OSError) else type(error)):
         export_run(trained_run, tmp_path / "out", "fp32", "tickets", "1")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_leftover_of_a_killed_export_is_replaced(trained_run, tmp_path, quick):
     """It has a name of its own, and the next export takes it away."""
-    leftover = tmp_path / ".out.building"
-    leftover.mkdir()
+    leftover = tmp_path / ".out.building" / "artifact"
+    leftover.mkdir(parents=True)
     (leftover / "half").write_text("x")
     export_run(trained_run, tmp_path / "out", "fp32", "tickets", "1")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     read_artifact(tmp_path / "out")
+
+
+def test_second_export_into_a_folder_is_told_who_writes_there(trained_run, tmp_path, quick):
+    """And leaves what the first has built."""
+    with held(tmp_path / ".out.building", temporary=True):
+        with pytest.raises(HeldError, match=rf"process {os.getpid()} on "):
+            export_run(trained_run, tmp_path / "out", "fp32", "tickets", "1")
+        assert (tmp_path / ".out.building").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_without_room_is_one_line_and_leaves_nothing(trained_run, tmp_path, quick):
+    """Files may have 4 kB each, as on a disk that is nearly full."""
+    with little_room(4_000):
+        done = heed_here("export", trained_run, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stderr == f"heed: {tmp_path / 'out'} cannot be written: File too large\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_command_names_the_artifact_by_its_folder(trained_run, tmp_path, quick):

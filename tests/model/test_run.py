@@ -10,6 +10,7 @@ import model.run
 from model.checkpoint import CheckpointError, load_tensors
 from model.lines import Columns, DataError
 from model.parts import Request, read_data, read_part
+from service.runtime.files import FileError
 from service.runtime.tokenizer import Tokenizer
 from tests.runs import LABELS, invented, tiny_config, train_in, write_rows
 
@@ -281,15 +282,14 @@ def test_resume_and_overwrite_exclude_each_other(tmp_path):
 def test_out_that_is_a_file_is_refused(tmp_path):
     """One line, not a traceback of the file system."""
     (tmp_path / "run").write_text("a letter")
-    assert str(tmp_path / "run") in error_of(tmp_path)
+    assert str(tmp_path / "run") in error_of(tmp_path, FileError)
     assert (tmp_path / "run").read_text() == "a letter"
 
 
 def test_resume_of_nothing_is_refused(tmp_path):
     """And leaves no folder behind."""
-    assert (
-        error_of(tmp_path, resume=True) == f"{tmp_path / 'run'} holds no state: nothing to resume"
-    )
+    message = error_of(tmp_path, resume=True)
+    assert message == f"{tmp_path / 'run'} holds no run: nothing to resume; leave --resume out"
     assert not (tmp_path / "run").exists()
 
 

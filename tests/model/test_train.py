@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from model.batches import EncodedTexts
-from model.checkpoint import WEIGHTS_FILE, load_tensors
+from model.checkpoint import load_tensors
 from model.config import NetworkConfig, TrainingConfig
+from model.folder import WEIGHTS_FILE
 from model.inference import network_logits
 from model.network import Network
 from model.state import TrainingState
