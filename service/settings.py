@@ -119,6 +119,12 @@ class Settings(BaseSettings):
     max_texts_per_request: int = Field(
         default=64, ge=1, le=10_000, description="Texts in one request."
     )
+    max_scores: int = Field(
+        default=65_536,
+        ge=1,
+        le=100_000_000,
+        description="Labels in one answer, over all its texts; else 422 (top_k asks for less).",
+    )
     max_body_bytes: int = Field(
         default=2_000_000, ge=1, le=1_000_000_000, description="Bytes of a request body."
     )

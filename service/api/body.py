@@ -24,12 +24,14 @@ from service.errors import (
     MalformedBodyError,
     UnsupportedMediaTypeError,
 )
+from service.runtime.postprocess import FEW_LABELS
 from service.runtime.texts import objection
 from service.settings import Settings
 
 # A request has a hundred bytes of braces, commas and numbers, and a comma for each text. This many
 # are decoded in 2 ms, whatever they are.
 STRUCTURE_BYTES = 8192
+DEFAULT_TOP_K = 10  # of models with more than `FEW_LABELS`
 _FIELDS = ClassifyRequest.model_fields
 _TAGS = frozenset({"text", "list"})
 # pydantic's words, where they would not do. No name of a field that was sent: it could hold text.
@@ -117,6 +119,24 @@ def check_limits(request: ClassifyRequest, settings: Settings) -> None:
     ]
     if problems:
         raise InvalidRequestError(problems)
+
+
+def num_scores(request: ClassifyRequest, num_labels: int, settings: Settings) -> int:
+    """How many labels are answered for each text.
+
+    Raises:
+        InvalidRequestError: for all texts together they are too many.
+    """
+    default = num_labels if num_labels <= FEW_LABELS else DEFAULT_TOP_K
+    count = min(request.top_k or default, num_labels)
+    total = count * len(request.texts)
+    if total > settings.max_scores:
+        message = (
+            f"{count} labels for each of {len(request.texts)} texts are {total} scores, "
+            f"at most {settings.max_scores} are allowed in an answer"
+        )
+        raise InvalidRequestError([FieldProblem("top_k", message)])
+    return count
 
 
 def _check_structure(body: bytes, limit: int) -> None:

@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
-from service.api.body import check_limits, check_media_type, parse
+from service.api.body import check_limits, check_media_type, num_scores, parse
 from service.api.schemas import ClassifyRequest, ClassifyResponse, problem_responses
 from service.classifier import Classification
 from service.dependencies import ContextDep, DirectRoute
@@ -97,9 +97,10 @@ async def classify(request: Request, context: ContextDep) -> Response:
         require_scope(request.scope, "explain")
     classifier = context.registry.resolve(body.model, body.version)
     require_model(request.scope, classifier.model.manifest.name)
+    top_k = num_scores(body, len(classifier.model.manifest.labels), context.settings)
     results = await unless_disconnected(
         request.receive,
-        classifier.classify(texts, ticket, body.top_k, body.explain == "attention"),
+        classifier.classify(texts, ticket, top_k, body.explain == "attention"),
     )
     context.record.tokens = sum(result.tokens for result in results)
     manifest = classifier.model.manifest

@@ -47,7 +47,11 @@ class ClassifyRequest(BaseModel):
     ] = Field(description="One text, or a list of texts.")
     model: str | None = Field(default=None, description="Name of the model; optional.")
     version: str | None = Field(default=None, description="Its version; default: the active one.")
-    top_k: int | None = Field(default=None, ge=1, description="Cuts `scores`; default: all labels.")
+    top_k: int | None = Field(
+        default=None,
+        ge=1,
+        description="Cuts `scores`; default: all labels of a model with up to 100, else 10.",
+    )
     explain: Literal["none", "attention"] = Field(
         default="none", description="With `attention` each result says how much each word counted."
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-FEW_LABELS = 100  # ranked one by one; an answer has all of them unless it is asked for less
+FEW_LABELS = 100
 Float32Array = npt.NDArray[np.float32]
 
 
@@ -24,13 +24,14 @@ def ranked(
 
     Of equal ones that with the lower id comes first.
     """
-    ids: Sequence[int] = range(len(probabilities))
-    if top_k is not None and len(ids) > max(top_k, FEW_LABELS):
-        ids = np.flatnonzero(probabilities >= np.partition(probabilities, -top_k)[-top_k]).tolist()
-        values = dict(zip(ids, probabilities[ids].tolist(), strict=True))
-        order = sorted(ids, key=values.__getitem__, reverse=True)[:top_k]
-        return [(labels[label_id], values[label_id]) for label_id in order]
+    if len(probabilities) > FEW_LABELS:
+        count = min(top_k or len(probabilities), len(probabilities))
+        last = np.partition(probabilities, -count)[-count]
+        ids = np.flatnonzero(probabilities >= last)
+        ids = ids[np.argsort(-probabilities[ids], kind="stable")][:count]
+        scores = probabilities[ids].tolist()
+        return [(labels[index], score) for index, score in zip(ids.tolist(), scores, strict=True)]
     # Not by numpy: its argsort lets go of the GIL, and to get it back took 300 us under load.
-    all_values = probabilities.tolist()
-    order = sorted(ids, key=all_values.__getitem__, reverse=True)[:top_k]
-    return [(labels[label_id], all_values[label_id]) for label_id in order]
+    values = probabilities.tolist()
+    order = sorted(range(len(values)), key=values.__getitem__, reverse=True)[:top_k]
+    return [(labels[index], values[index]) for index in order]
