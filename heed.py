@@ -1,5 +1,6 @@
 """The `heed` command: mounts each part's cli.py, which is imported when its command runs."""
 
+import difflib
 import errno
 import importlib
 import os
@@ -58,6 +59,15 @@ class _LazyGroup(TyperGroup):
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # typer.Context is what comes
         """Names, in the order of use."""
         return list(COMMANDS)
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]  # noqa: ANN401  as `make_context`
+        """As any group's; a name that is not there gets the one that was probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except _UsageError as error:
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            error.message += f" Did you mean '{near[0]}'?" if near else ""
+            raise
 
     def get_command(  # type: ignore[override]
         self, ctx: typer.Context, cmd_name: str

@@ -177,9 +177,10 @@ def in_process_us(artifact: str) -> float:
 
 def measure(artifact: str, rounds: int) -> None:
     """Print the table."""
-    from service.runtime.artifact import find_artifact, read_artifact
+    from service.runtime.versions import find_versions
 
-    os.environ["HOTPATH_LABELS"] = str(len(read_artifact(find_artifact(artifact)).manifest.labels))
+    found = find_versions(artifact)
+    os.environ["HOTPATH_LABELS"] = str(len(found.manifests[found.newest].labels))
     import uvloop
 
     processes = {variant: _start(variant, artifact) for variant in VARIANTS}

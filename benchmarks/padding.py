@@ -22,6 +22,7 @@ from service.lane import Lane
 from service.runtime.artifact import read_artifact
 from service.runtime.engine import Engine
 from service.runtime.tokenizer import Tokenizer, batches_by_length
+from service.runtime.versions import find_versions
 
 CLIENTS = (8, 16, 64, 256)
 PADDINGS = (1, 2, 4, 8, 16, 32, 64)  # tokens
@@ -88,7 +89,7 @@ def main() -> None:
     parser.add_argument("texts", type=Path)
     parser.add_argument("--batch-us", type=float, default=0.0, help="what the service adds")
     arguments = parser.parse_args()
-    artifact = read_artifact(arguments.artifact)
+    artifact = read_artifact(find_versions(arguments.artifact).path())
     tokenizer = Tokenizer(artifact.tokenizer, artifact.manifest.max_length)
     lengths = [len(tokenizer.encode(text).input_ids) for text in read_texts(arguments.texts)]
     seconds = measure(Engine(artifact, "cpu", 1))

@@ -1,6 +1,5 @@
 """Writes an artifact directory: whole or not at all."""
 
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,21 +28,7 @@ from service.runtime.files import writing
 from service.runtime.predictor import Predictor
 
 _PARITY_TEXTS = 300
-_NUMBERS = re.compile(r"v?\d+([._-]\d+)*")
 _FIGURES = ("n", "accuracy", "macro_f1", "ece", "nll")
-
-
-def named(out: Path, name: str | None, version: str | None) -> tuple[str, str, Path]:
-    """Name and version of the artifact in `out`, as far as they are not given, and what to serve.
-
-    A folder with the name of the version, or of numbers as in `models/tickets/2`, is one version in
-    the folder of the model; any other is the model.
-    """
-    folder = out.absolute()
-    is_version = folder.name == version or (version is None and _NUMBERS.fullmatch(folder.name))
-    if is_version and folder.parent.name:
-        return name or folder.parent.name, folder.name, out.parent
-    return name or folder.name, version or "1", out
 
 
 def export_run(run: Path, out: Path, precision: str, name: str, version: str) -> Manifest:

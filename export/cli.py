@@ -1,6 +1,7 @@
 """`heed evaluate`, `heed export`, `heed predict`."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +9,10 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from export.errors import ExportError
 from model.cli import Delimiter, Header, LabelColumn, TextColumns
 from service.runtime.terminal import Terminal
+from service.runtime.versions import RUN_FILE, Versions, find_versions, is_run
 
 
 def evaluate(
@@ -27,16 +30,17 @@ def evaluate(
 
     Example: heed evaluate artifacts/tickets held_back.csv --json figures.json
     """
-    from export.errors import ExportError
-    from export.evaluate import evaluate as measure
     from model.data import read_labelled
     from model.lines import Columns
     from service.runtime.files import replacing
 
     if json_file and json_file.is_dir():
         raise ExportError(f"--json {json_file} is a folder, expected a file")
+    artifact = None if is_run(source) else find_versions(source)
     rows = read_labelled(data, Columns(tuple(text_column), label_column, delimiter, header))
-    figures = measure(source, rows)
+    from export.evaluate import evaluate as measure  # torch: what can be refused before it is
+
+    figures = measure(_chosen(artifact) if artifact else source, rows)
     if json_file:
         with replacing(json_file) as temporary:
             text = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
@@ -71,9 +75,13 @@ def export(
 
     Example: heed export runs/tickets --out artifacts/tickets
     """
-    from export.bundle import export_run, named
+    from export.naming import named, served_as
 
-    name, version, model = named(out, name, version)
+    if not is_run(run):
+        raise ExportError(_not_a_run(run))
+    name, version = named(out, name, version)
+    from export.bundle import export_run  # torch: what can be refused before it is
+
     manifest = export_run(run, out, precision, name, version)
     size = sum(file.size for file in manifest.files.values()) / 1e6
     console = Terminal()
@@ -84,7 +92,7 @@ def export(
     )
     for part, figures in manifest.metrics.items():
         console.print(f"{part}: accuracy {100 * figures['accuracy']:.1f} % (n = {figures['n']:,})")
-    console.print(f"next: heed serve --model {model}", soft_wrap=True)
+    console.print(f"next: heed serve --model {shlex.quote(str(served_as(out)))}", soft_wrap=True)
 
 
 def predict(
@@ -105,12 +113,14 @@ def predict(
 
     Example: heed predict --model artifacts/tickets inbox.csv --out labelled.csv
     """
+    found = find_versions(model)
     from export.predict import Predicted, predict_file
     from model.lines import Columns, listed
     from service.runtime.predictor import Predictor
 
     columns = Columns(tuple(text_column), None, delimiter, header)
     console = Terminal(stderr=True)
+    predictor = Predictor(_chosen(found))
     bar = Progress(
         SpinnerColumn(),
         MofNCompleteColumn(),
@@ -140,3 +150,16 @@ def predict(
         console.print(f"columns of an earlier prediction were replaced: {listed(done.replaced)}")
     for note in done.notes:
         console.print(f"{out}: {note}")
+
+
+def _chosen(found: Versions) -> Path:
+    """The artifact of the highest version, named on stderr: people should know which it is."""
+    line = f"model {found.model} version {found.newest} ({found.path()})"
+    Terminal(stderr=True).print(line, soft_wrap=True)
+    return found.path()
+
+
+def _not_a_run(path: Path) -> str:
+    if not path.exists():
+        return f"{path} does not exist; expected a run of heed train"
+    return f"{path} is not a run: it holds no {RUN_FILE}"

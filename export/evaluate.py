@@ -6,10 +6,10 @@ from typing import Any
 
 from model.checkpoint import load_checkpoint
 from model.data import LabelledTexts
-from model.folder import RUN_FILE
 from model.inference import network_logits
 from model.metrics import labelled_metrics
 from service.runtime.predictor import Predictor
+from service.runtime.versions import is_run
 
 
 def evaluate(source: Path, data: LabelledTexts) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def evaluate(source: Path, data: LabelledTexts) -> dict[str, Any]:
     Raises:
         HeedError: `source` is neither a finished run nor a sound artifact.
     """
-    if (source / RUN_FILE).is_file():
+    if is_run(source):
         checkpoint = load_checkpoint(source)
         rows = [checkpoint.tokenizer.encode(text).input_ids for text in data.texts]
         labels: Sequence[str] = checkpoint.run.labels

@@ -11,12 +11,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.config import Config
-from model.folder import METRICS_FILE, RUN_FILE, WEIGHTS_FILE
+from model.folder import METRICS_FILE, WEIGHTS_FILE
 from model.network import Network
 from service.runtime.artifact import TOKENIZER_FILE, ArtifactError
 from service.runtime.errors import HeedError
 from service.runtime.files import replacing
 from service.runtime.tokenizer import Tokenizer
+from service.runtime.versions import RUN_FILE
 
 
 class CheckpointError(HeedError):

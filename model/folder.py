@@ -13,8 +13,8 @@ from pathlib import Path
 
 from service.runtime.errors import HeedError
 from service.runtime.files import writing
+from service.runtime.versions import RUN_FILE
 
-RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"  # the first that a run writes
 WEIGHTS_FILE = "checkpoint.safetensors"  # of the best epoch
 STATE_FILE = "resume.safetensors"  # goes when the run is finished

@@ -20,7 +20,6 @@ from model.data import warnings_for
 from model.folder import (
     LOG_FILE,
     METRICS_FILE,
-    RUN_FILE,
     STATE_FILE,
     WEIGHTS_FILE,
     drop_replaced,
@@ -42,6 +41,7 @@ from service.runtime.artifact import TOKENIZER_FILE
 from service.runtime.cpu import cpu_quota
 from service.runtime.files import writing
 from service.runtime.tokenizer import Tokenizer
+from service.runtime.versions import RUN_FILE
 
 CURVES_FILE = "curves.png"
 

@@ -78,7 +78,9 @@ def create_app(settings: Settings, engine: EngineLike | None = None) -> FastAPI:
         registry = Registry(
             ModelStore(settings, engine),
             make_classifier,
-            Policy(settings.max_loaded_versions, settings.request_timeout_s),
+            Policy(
+                settings.max_loaded_versions, settings.request_timeout_s, settings.load_timeout_s
+            ),
             lambda active: metrics.describe(active.model, active),
             on_change,
         )

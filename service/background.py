@@ -10,7 +10,12 @@ ResultT = TypeVar("ResultT")
 
 
 async def in_background(work: Callable[[], ResultT]) -> ResultT:
-    """The result of `work`, which may block, done on a new thread.
+    """The result of `work`, which may block, done on a new thread."""
+    return await start(work)
+
+
+def start(work: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
+    """Settled when `work`, which may block, has ended on a new thread.
 
     Not on the threads of a pool: the interpreter waits for them at exit, and they would keep a
     priority that `work` lowers.
@@ -36,4 +41,4 @@ async def in_background(work: Callable[[], ResultT]) -> ResultT:
             loop.call_soon_threadsafe(settle, result, failure)
 
     threading.Thread(target=body, name="background", daemon=True).start()
-    return await future
+    return future

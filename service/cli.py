@@ -12,6 +12,7 @@ from service.signals import Signals
 
 
 def serve(
+    unnamed: Annotated[Path | None, typer.Argument(hidden=True)] = None,
     model: Annotated[
         Path | None,
         typer.Option("--model", help="Artifact folder, or a folder of versions. [HEED_MODEL]"),
@@ -29,6 +30,8 @@ def serve(
 
     Example: heed serve --model artifacts/support --port 8000
     """
+    if unnamed is not None:
+        _refuse_unnamed(unnamed)
     signals = Signals()  # before anything that takes long: from now on none of them is a surprise
     _open_standard_streams()
     given = {"model": model, "host": host, "port": port}
@@ -40,6 +43,7 @@ def _serve(given: dict[str, Any], signals: Signals) -> int:
 
     from service.listeners import ListenError, bind
     from service.runtime.errors import HeedError
+    from service.runtime.versions import find_versions
     from service.settings import Settings, explain_invalid
 
     try:
@@ -47,6 +51,7 @@ def _serve(given: dict[str, Any], signals: Signals) -> int:
     except ValidationError as error:
         _fail(explain_invalid(error), 2)
     try:
+        find_versions(settings.model, warn=False)  # before a second of imports
         with bind(settings.host, settings.port) as listener:
             from service.server import run
 
@@ -54,7 +59,22 @@ def _serve(given: dict[str, Any], signals: Signals) -> int:
     except ListenError as error:
         _fail(str(error), 1)
     except HeedError as error:
+        _say(str(error))
+        if "service.server" in sys.modules:
+            sys.modules["service.server"].exit_if_computing(2)  # a load that did not end in time
+        return 2
+
+
+def _refuse_unnamed(path: Path) -> NoReturn:
+    """`heed serve FOLDER`, as other commands take theirs."""
+    from service.runtime.artifact import ArtifactError
+    from service.runtime.versions import find_versions
+
+    try:
+        find_versions(path, warn=False)
+    except ArtifactError as error:
         _fail(str(error), 2)
+    _fail(f"the model is an option: heed serve --model {path}", 2)
 
 
 def _open_standard_streams() -> None:
@@ -71,5 +91,9 @@ def _open_standard_streams() -> None:
 
 
 def _fail(reason: str, code: int) -> NoReturn:
-    print(safe(f"heed serve: {reason}"), file=sys.stderr)
+    _say(reason)
     raise SystemExit(code)
+
+
+def _say(reason: str) -> None:
+    print(safe(f"heed serve: {reason}"), file=sys.stderr)

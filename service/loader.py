@@ -9,21 +9,13 @@ import numpy as np
 import orjson
 
 from service.isolation import compute
-from service.runtime.artifact import (
-    Artifact,
-    ArtifactError,
-    Manifest,
-    check_name,
-    find_artifact,
-    list_versions,
-    read_artifact,
-    read_manifest,
-)
+from service.runtime.artifact import Artifact, Manifest, read_artifact
 from service.runtime.cpu import cpu_quota, lower_priority
-from service.runtime.engine import PROVIDERS, Engine, EngineError, EngineOutput
+from service.runtime.engine import PROVIDERS, Engine, EngineError, EngineOutput, Interrupt
 from service.runtime.onnx import onnxruntime
 from service.runtime.postprocess import ranked
 from service.runtime.tokenizer import Int64Array, Tokenizer, pad
+from service.runtime.versions import Versions, find_versions
 from service.settings import Settings
 
 _TRIAL = "Where is my card? 我的卡在哪里"
@@ -61,32 +53,36 @@ class ModelStore:
         """Remember where the model is, and how it runs; `engine` is used in place of a new one."""
         self._settings = settings
         self._engine = engine
+        self._model: str | None = None  # its name, from the first version that was loaded
 
-    def versions(self) -> list[str]:
-        """What could be loaded, the highest last.
+    def versions(self) -> Versions:
+        """What could be loaded.
 
         Raises:
-            ArtifactError: the folder is not there, or its manifest cannot be read.
+            ArtifactError: there is none, or the folder cannot be read.
         """
-        folder = find_artifact(self._settings.model)
-        if folder == self._settings.model:
-            return [read_manifest(folder).version]
-        return list_versions(self._settings.model)
+        return find_versions(self._settings.model, self._model)
 
-    def load(self, version: str | None = None, beside_traffic: bool = False) -> LoadedModel:
+    def load(
+        self,
+        version: str | None = None,
+        beside_traffic: bool = False,
+        interrupt: Interrupt | None = None,
+    ) -> LoadedModel:
         """Read, verify, start and warm a version; the highest if none is named.
 
         Args:
-            version: a folder right below the settings' model, unless that is an artifact itself.
+            version: as its folder is named, unless the settings' model is an artifact itself.
             beside_traffic: whether requests go first; the priority of this thread is lowered.
+            interrupt: called when nobody waits for the model any more.
 
         Raises:
             ArtifactError, EngineError: as `load_model`.
         """
-        folder = find_artifact(self._settings.model)
-        if version is not None and folder != self._settings.model:
-            folder = self._settings.model / check_name("version", version)
-        return load_model(self._settings, self._engine, folder, beside_traffic)
+        folder = self.versions().path(version)
+        model = load_model(self._settings, self._engine, folder, beside_traffic, interrupt)
+        self._model = model.manifest.name
+        return model
 
 
 def load_model(
@@ -94,6 +90,7 @@ def load_model(
     engine: EngineLike | None = None,
     folder: Path | None = None,
     beside_traffic: bool = False,
+    interrupt: Interrupt | None = None,
 ) -> LoadedModel:
     """Read, verify, start and warm an artifact.
 
@@ -102,9 +99,10 @@ def load_model(
         engine: used in place of one that is started and tried.
         folder: the artifact, if it is not the highest version of the settings' model.
         beside_traffic: whether this thread, for good, takes what others leave of the processors.
+        interrupt: called when nobody waits for the model any more.
 
     Raises:
-        ArtifactError: the folder is not a sound artifact, or is named after another version.
+        ArtifactError: the folder is not a sound artifact.
         EngineError: the execution provider is not there, or the model cannot start or answer.
     """
     workers, threads = _share_cores(settings)
@@ -113,7 +111,7 @@ def load_model(
     artifact, tokenizer = _read(settings, folder)
     if beside_traffic:
         _fault_in(2 * len(artifact.model))
-    started = engine or Engine(artifact, settings.execution_provider, threads)
+    started = engine or Engine(artifact, settings.execution_provider, threads, interrupt)
     if beside_traffic:
         lower_priority()
     if not settings.engine_workers and started.execution_provider != "cpu":
@@ -140,12 +138,7 @@ def _share_cores(settings: Settings) -> tuple[int, int]:
 
 
 def _read(settings: Settings, folder: Path | None) -> tuple[Artifact, Tokenizer]:
-    artifact = read_artifact(folder or find_artifact(settings.model))
-    version = artifact.manifest.version
-    if artifact.path != settings.model and artifact.path.name != version:
-        raise ArtifactError(
-            f"{artifact.path}: holds version {version}; expected a folder named {version}"
-        )
+    artifact = read_artifact(folder or find_versions(settings.model).path())
     return artifact, Tokenizer(artifact.tokenizer, artifact.manifest.max_length)
 
 

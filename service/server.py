@@ -79,9 +79,14 @@ def run(
         app = create_app(settings, engine)
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         runner.run(_serve(app, settings, listeners, signals))
-    if any(thread.name.startswith(_COMPUTING) for thread in threading.enumerate()):
-        _exit_now(0)  # ONNX Runtime computes still: taking down the interpreter could crash it
+    exit_if_computing(0)
     return 0
+
+
+def exit_if_computing(code: int) -> None:
+    """End here if ONNX Runtime computes still: to take down the interpreter could crash it."""
+    if any(thread.name.startswith(_COMPUTING) for thread in threading.enumerate()):
+        _exit_now(code)
 
 
 def tune() -> None:

@@ -206,6 +206,12 @@ class Settings(BaseSettings):
         le=16,
         description="Versions kept in memory: the active one and those to roll back to.",
     )
+    load_timeout_s: float = Field(
+        default=120.0,
+        gt=0,
+        le=3600,
+        description="Seconds to read, start and warm a version; one that takes longer is refused.",
+    )
     drain_delay_s: float = Field(
         default=0.0,
         ge=0,

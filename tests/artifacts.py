@@ -128,3 +128,25 @@ def make_model(vocab_size: int, num_labels: int) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     return model.SerializeToString()
+
+
+def looping(model: bytes) -> bytes:
+    """The graph with a Loop of 2 ** 62 rounds in front of its logits: they never come."""
+    graph = onnx.ModelProto.FromString(model)
+    node, value = helper.make_node, helper.make_tensor_value_info
+    body = helper.make_graph(
+        [node("Identity", ["go_on"], ["going"]), node("Identity", ["before"], ["after"])],
+        "body",
+        [
+            value("round", TensorProto.INT64, []),
+            value("go_on", TensorProto.BOOL, []),
+            value("before", TensorProto.FLOAT, None),
+        ],
+        [value("going", TensorProto.BOOL, []), value("after", TensorProto.FLOAT, None)],
+    )
+    last = graph.graph.node[-1]
+    last.output[0] = "soon"
+    graph.graph.initializer.append(helper.make_tensor("rounds", TensorProto.INT64, [], [2**62]))
+    graph.graph.node.append(node("Loop", ["rounds", "", "soon"], ["logits"], body=body))
+    onnx.checker.check_model(graph)
+    return bytes(graph.SerializeToString())

@@ -81,7 +81,7 @@ async def activate(version: str, registry: RegistryDep) -> ChangeResponse:
     responses=problem_responses(*_PROBLEMS, VersionChangeError),
 )
 async def rollback(registry: RegistryDep) -> ChangeResponse:
-    """At once: it is still in memory."""
+    """At once: it is still in memory. A load that is under way is given up."""
     return _to_wire(registry.rollback())
 
 

@@ -8,9 +8,10 @@ exchanged on disk meanwhile changes nothing.
 
 import hashlib
 import json
-import logging
+import math
 import re
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 from service.runtime.errors import HeedError
 from service.runtime.folder import Folder, FolderError
 from service.runtime.graph import GraphError, check_self_contained
+from service.runtime.strict_json import parse_json
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -32,9 +34,9 @@ PRECISIONS = ("fp32", "int8")
 _LONGEST = 65_536  # tokens; more is no length of a text
 _LARGEST = 2**31 - 1  # bytes; Protocol Buffers hold no more
 _LARGEST_FIGURE = 2**53  # larger integers are no floats, which clients read them as
+_LARGEST_OPSET = 1000
 _LARGEST_MANIFEST = 16 * 2**20  # bytes; 64,000 labels fit
 
-_LOGGER = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -81,17 +83,17 @@ class Manifest:
     format_version: int = field(default=FORMAT_VERSION)
 
     def to_json(self) -> str:
-        """The text of `manifest.json`."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        """The text of `manifest.json`; raises `ArtifactError` where `from_json` would refuse it."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        self.from_json(text)
+        return text
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Manifest":
         """Parse and check; raises `ArtifactError` in one line."""
         try:
-            raw = json.loads(text)
-            # Half a surrogate pair is JSON, but no text: each answer with such a label would fail.
-            json.dumps(raw, ensure_ascii=False).encode()
-        except (ValueError, RecursionError) as error:
+            raw = parse_json(text)
+        except ValueError as error:
             raise ArtifactError(f"{MANIFEST_FILE} is not JSON in UTF-8: {error}") from None
         if not isinstance(raw, dict):
             raise ArtifactError(f"{MANIFEST_FILE} must hold an object, got {type(raw).__name__}")
@@ -144,65 +146,6 @@ def read_manifest(path: Path | str) -> Manifest:
         return Manifest.from_json(opened.read(MANIFEST_FILE, _LARGEST_MANIFEST))
 
 
-def find_artifact(path: Path | str) -> Path:
-    """`path` itself if it is an artifact, else its highest version (`10` above `9`).
-
-    Raises:
-        ArtifactError: neither the folder nor one right below it holds a manifest.
-    """
-    folder = Path(path)
-    try:
-        if not folder.exists():
-            raise ArtifactError(f"{folder} does not exist; expected an artifact of heed export")
-        if (folder / MANIFEST_FILE).exists() or not folder.is_dir():
-            return folder
-    except OSError as error:
-        raise ArtifactError(f"{folder} cannot be read: {error.strerror}") from None
-    versions = list_versions(folder)
-    if not versions:
-        raise ArtifactError(
-            f"{folder} holds no {MANIFEST_FILE}, nor does a folder right below it "
-            "(symbolic links do not count)"
-        )
-    return folder / versions[-1]
-
-
-def list_versions(folder: Path) -> list[str]:
-    """Names of the artifacts right below `folder`, the highest last.
-
-    Links are passed over, and so is what cannot be read, with a warning in the log: a version that
-    nobody asked for keeps none of the others from being served.
-
-    Raises:
-        ArtifactError: `folder` itself cannot be read.
-    """
-    try:
-        names = [child.name for child in folder.iterdir() if _is_version(child)]
-    except OSError as error:
-        raise ArtifactError(f"{folder} cannot be read: {error.strerror}") from None
-    return sorted(names, key=version_key)
-
-
-def _is_version(folder: Path) -> bool:
-    if not _NAME.fullmatch(folder.name):
-        return False
-    try:
-        return not folder.is_symlink() and (folder / MANIFEST_FILE).is_file()
-    except OSError as error:
-        _LOGGER.warning("%s is passed over, it cannot be read: %s", folder, error.strerror)
-        return False
-
-
-def version_key(version: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Sorts versions as people read them: `1.9` below `1.10`, digits below letters, `01` below `1`.
-
-    No two versions are equal: which one is the highest must not depend on the file system.
-    """
-    parts = re.findall(r"\d+|[^\d.]+", version)
-    numbers = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
-    return numbers, version
-
-
 def check_name(kind: str, value: str) -> str:
     """`value` if it may stand in URLs, file names and metrics; raises `ArtifactError`."""
     if not _NAME.fullmatch(value):
@@ -211,6 +154,16 @@ def check_name(kind: str, value: str) -> str:
             "a letter or digit first"
         )
     return value
+
+
+def label_problem(label: str) -> str | None:
+    """Why `label` cannot be one; None if it can: people must see it, in one line of a terminal."""
+    categories = {unicodedata.category(character) for character in label}
+    if all(category[0] in "CZ" for category in categories):
+        return "shows nothing"
+    if categories & {"Cc", "Cs", "Zl", "Zp"}:
+        return "holds a control character"
+    return None
 
 
 @contextmanager
@@ -236,7 +189,7 @@ def _check_fields(raw: dict[str, Any]) -> None:
         if names:
             raise ArtifactError(f"{MANIFEST_FILE} {problem} {', '.join(sorted(names))}")
     checks: dict[str, bool] = {
-        "labels": _is_strings(raw["labels"]) and len(set(raw["labels"])) == len(raw["labels"]) > 1,
+        "labels": _is_strings(raw["labels"]) and len(raw["labels"]) > 1,
         "inputs": _is_strings(raw["inputs"]) and tuple(raw["inputs"]) == INPUT_NAMES,
         "outputs": _is_strings(raw["outputs"]) and tuple(raw["outputs"]) == OUTPUT_NAMES,
         "max_length": type(raw["max_length"]) is int and 0 < raw["max_length"] <= _LONGEST,
@@ -245,16 +198,33 @@ def _check_fields(raw: dict[str, Any]) -> None:
         "metrics": isinstance(raw["metrics"], dict)
         and all(map(_is_figures, raw["metrics"].values())),
         "parity": _is_figures(raw["parity"]),
-        "libraries": isinstance(raw["libraries"], dict),
-        "pad_token_id": raw["pad_token_id"] == PAD_TOKEN_ID,
+        "git_commit": raw["git_commit"] is None or isinstance(raw["git_commit"], str),
+        "libraries": isinstance(raw["libraries"], dict)
+        and _is_strings(list(raw["libraries"].values())),
+        "opset": type(raw["opset"]) is int and 0 < raw["opset"] <= _LARGEST_OPSET,
+        "pad_token_id": type(raw["pad_token_id"]) is int and raw["pad_token_id"] == PAD_TOKEN_ID,
         "precision": raw["precision"] in PRECISIONS,
         "files": _is_files(raw["files"]),
     }
     for name, good in checks.items():
         if not good:
             raise ArtifactError(f"{MANIFEST_FILE} has an unusable value for {name}")
+    _check_labels(raw["labels"])
     for name in ("name", "version"):
         check_name(name, raw[name])
+
+
+def _check_labels(labels: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for label in labels:
+        reason = label_problem(label)
+        if label.strip() in seen:
+            reason = "is there twice, but for blanks at its ends"
+        if reason:
+            raise ArtifactError(
+                f"{MANIFEST_FILE} has an unusable value for labels: {label!r} {reason}"
+            )
+        seen.add(label.strip())
 
 
 def _is_strings(value: object) -> bool:
@@ -263,7 +233,8 @@ def _is_strings(value: object) -> bool:
 
 def _is_figures(value: object) -> bool:
     return isinstance(value, dict) and all(
-        type(item) is float or (type(item) is int and abs(item) <= _LARGEST_FIGURE)
+        (type(item) is float and math.isfinite(item))
+        or (type(item) is int and abs(item) <= _LARGEST_FIGURE)
         for item in value.values()
     )
 

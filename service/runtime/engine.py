@@ -29,11 +29,29 @@ class EngineOutput(NamedTuple):
     attention: Float32Array
 
 
+class Interrupt:
+    """Ends what an engine computes, from any thread: its run fails at the next node of the graph.
+
+    A session that is being made takes no notice.
+    """
+
+    def __init__(self) -> None:
+        self.options = onnxruntime.RunOptions()
+
+    def __call__(self) -> None:
+        """End every run, those to come too."""
+        self.options.terminate = True
+
+
 class Engine:
     """Owns the session. `run` may be called from several threads at once."""
 
     def __init__(
-        self, artifact: Artifact, execution_provider: str = "cpu", intra_op_num_threads: int = 1
+        self,
+        artifact: Artifact,
+        execution_provider: str = "cpu",
+        intra_op_num_threads: int = 1,
+        interrupt: Interrupt | None = None,
     ) -> None:
         """Load the model.
 
@@ -41,6 +59,7 @@ class Engine:
             artifact: verified; its bytes are what runs.
             execution_provider: `cpu`, `cuda`, `tensorrt`, or `auto`: cuda if it starts, else cpu.
             intra_op_num_threads: threads inside one operator, on CPU.
+            interrupt: what can end its runs; nothing if None.
 
         Raises:
             EngineError: the provider is not there or did not start, or the model is broken.
@@ -52,6 +71,7 @@ class Engine:
         options.inter_op_num_threads = 1
         options.enable_mem_pattern = False  # shapes differ from batch to batch
         options.log_severity_level = 4  # what fails is raised, and need not be said twice
+        self._run_options = interrupt and interrupt.options
         self._session = _start(artifact.model, execution_provider, options)
         _check_outputs(self._session, self.num_labels)
         self.execution_provider = _short_name(self._session.get_providers()[0])
@@ -68,7 +88,7 @@ class Engine:
         """
         feed = dict(zip(INPUT_NAMES, (input_ids, attention_mask), strict=True))
         try:
-            logits, attention = self._session.run(OUTPUT_NAMES, feed)
+            logits, attention = self._session.run(OUTPUT_NAMES, feed, self._run_options)
         except Exception as error:  # ONNX Runtime raises its own classes, none of them public
             what = f"a batch {input_ids.shape} of {input_ids.dtype}"
             reason = " ".join(str(error).split())

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from service.runtime.artifact import find_artifact, read_artifact
+from service.runtime.artifact import read_artifact
 from service.runtime.cpu import cpu_quota
 from service.runtime.engine import Engine
 from service.runtime.postprocess import Float32Array, ranked, softmax
 from service.runtime.texts import check_top_k, listed_texts
 from service.runtime.tokenizer import Tokenizer, batches_by_length, pad
+from service.runtime.versions import find_versions
 
 MAX_BATCH_TOKENS = 512  # padded; larger ones are slower on CPU, see benchmarks/predictor.py
 
@@ -41,10 +42,10 @@ class Predictor:
         """Load an artifact, or the highest version in a folder of versions.
 
         Raises:
-            ArtifactError: the directory is not a sound artifact.
+            ArtifactError: there is no sound artifact, or it is not clear which is meant.
             EngineError: the execution provider is not there.
         """
-        artifact = read_artifact(find_artifact(path))
+        artifact = read_artifact(find_versions(path).path())
         self.manifest = artifact.manifest
         self.tokenizer = Tokenizer(artifact.tokenizer, artifact.manifest.max_length)
         self.engine = Engine(artifact, execution_provider)

@@ -1,11 +1,16 @@
 """What every command has in common: an example in its help, and errors that are one line."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 import time
 
 import pytest
 
 from heed import COMMANDS
-from tests.runs import heed, heed_here, invented, write_rows, write_settings
+from tests.runs import ROOT, heed, heed_here, invented, write_rows, write_settings
 
 
 def refused(*arguments) -> str:
@@ -112,7 +117,69 @@ def test_run_is_no_artifact(trained_run, tmp_path, rows):
     done = heed_here("predict", "--model", trained_run, rows, "--out", tmp_path / "out.csv")
     line = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 2
-    assert line.startswith(f"heed: {trained_run} holds no manifest.json")
+    assert line.startswith(f"heed: {trained_run} is a run, not an artifact; export it first: heed ")
+    for options in (("--model", trained_run), (trained_run,)):
+        done = heed_here("serve", *options)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "is a run, not an artifact; export it first: heed export" in done.stderr
+
+
+def test_model_of_serve_is_an_option(fp32):
+    """Who leaves it out is told."""
+    done = heed_here("serve", fp32)
+    assert done.stderr == f"heed serve: the model is an option: heed serve --model {fp32}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("tarin", "train"), ("exprot", "export"), ("load-test", "loadtest")]
+)
+def test_misspelt_command_is_answered_with_the_one_that_was_meant(typed, meant):
+    """As a misspelt option is."""
+    assert f"No such command '{typed}'. Did you mean '{meant}'?" in heed_here(typed).stderr
+    assert "Did you mean" not in heed_here("xyzzy").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("export", "none", "--out", "x"),
+        ("evaluate", "none", "x.csv"),
+        ("predict", "x.csv", "--model", "none", "--out", "-"),
+        ("serve", "--model", "none"),
+    ],
+)
+def test_missing_run_or_artifact_is_named_before_anything_large_is_imported(tmp_path, arguments):
+    """Not after seconds."""
+    code = "import sys, heed; sys.argv[0] = 'heed'\ntry: heed.main()\nfinally: "
+    code += "print(sorted({'torch', 'onnxruntime'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "none does not exist" in done.stderr
+    assert done.stdout == "[]\n"
+
+
+def test_command_names_the_version_that_it_uses(fp32, tmp_path, rows):
+    """Of a folder of versions; a backup beside them is passed over."""
+    model = tmp_path / "fp32"
+    manifest = json.loads((fp32 / "manifest.json").read_text())
+    for version, folder in [("1", "1"), ("2", "2"), ("1", "old")]:
+        shutil.copytree(fp32, model / folder)
+        text = json.dumps(manifest | {"version": version})
+        (model / folder / "manifest.json").write_text(text)
+    (model / "current").symlink_to("1")
+    for path, version in [(model, "2"), (model / "current", "1")]:
+        options = ("--model", path, "--out", "-")
+        for done in (heed_here("predict", rows, *options), heed_here("evaluate", path, rows)):
+            assert done.returncode == 0, done.stderr
+            line = f"model {manifest['name']} version {version} ({(model / version).resolve()})"
+            assert line in done.stderr.splitlines()
 
 
 def test_artifact_is_no_run(fp32, tmp_path):

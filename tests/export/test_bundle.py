@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 import export.bundle
-from export.bundle import export_run, named
+from export.bundle import export_run
 from export.errors import ExportError
 from export.evaluate import evaluate
+from export.naming import named, served_as
 from model.checkpoint import CheckpointError
 from model.folder import HeldError, held
 from model.parts import read_part
 from model.provenance import git_commit
-from service.runtime.artifact import ArtifactError, FileEntry, find_artifact, read_artifact
+from service.runtime.artifact import ArtifactError, FileEntry, read_artifact
 from service.runtime.files import FileError
+from service.runtime.versions import find_versions
 from tests.runs import LABELS, heed_here, little_room
 
 FIELDS = {
@@ -143,7 +145,7 @@ def test_returned_manifest_is_the_written_one(trained_run, tmp_path, quick):
     manifest = export_run(trained_run, tmp_path / "9", "fp32", "other", "9")
     assert read_artifact(tmp_path / "9").manifest == manifest
     assert (manifest.name, manifest.version) == ("other", "9")
-    assert find_artifact(tmp_path) == tmp_path / "9"
+    assert find_versions(tmp_path).path() == tmp_path / "9"
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
@@ -253,21 +255,60 @@ def test_command_names_the_artifact_by_its_folder(trained_run, tmp_path, quick):
 @pytest.mark.parametrize(
     ("out", "given", "expected"),
     [
-        ("models/support", (None, None), ("support", "1", "models/support")),
-        ("models/support", ("tickets", "7"), ("tickets", "7", "models/support")),
-        ("models/support/2", (None, None), ("support", "2", "models/support")),
-        ("models/support/v1.10", (None, None), ("support", "v1.10", "models/support")),
-        ("models/support/2026-11-24", (None, None), ("support", "2026-11-24", "models/support")),
-        ("models/support/blue", (None, "blue"), ("support", "blue", "models/support")),
-        ("models/support/2", ("tickets", None), ("tickets", "2", "models/support")),
-        ("models/support/2", (None, "3"), ("2", "3", "models/support/2")),
-        ("models/20newsgroups", (None, None), ("20newsgroups", "1", "models/20newsgroups")),
-        ("/2", (None, None), ("2", "1", "/2")),
+        ("models/support", (None, None), ("support", "1")),
+        ("models/support", ("tickets", "7"), ("tickets", "7")),
+        ("models/support/2", (None, None), ("support", "2")),
+        ("models/support/v1.10", (None, None), ("support", "v1.10")),
+        ("models/support/2026-11-24", (None, None), ("support", "2026-11-24")),
+        ("models/support/blue", (None, "blue"), ("support", "blue")),
+        ("models/support/2", ("tickets", None), ("tickets", "2")),
+        ("models/support/2", (None, "3"), ("2", "3")),
+        ("models/20newsgroups", (None, None), ("20newsgroups", "1")),
+        ("/2", (None, None), ("2", "1")),
     ],
 )
 def test_folder_of_numbers_or_of_the_version_is_one_version_of_its_parent(out, given, expected):
     """So that what is exported beside an older version can be swapped in."""
-    assert named(Path(out), *given) == (*expected[:2], Path(expected[2]))
+    assert named(Path(out), *given) == expected
+
+
+@pytest.mark.parametrize(
+    ("out", "given", "advice"),
+    [
+        ("art/My Model", (None, None), "'My Model' .*; choose one with --name My-Model$"),
+        ("art/My Model/2", (None, None), "'My Model' .*; choose one with --name My-Model$"),
+        ("art/Café", (None, None), "choose one with --name Cafe$"),
+        ("art/模型", (None, None), "choose one with --name model$"),
+        ("art/-x_", (None, None), "choose one with --name x$"),
+        ("art/" + "x" * 70, (None, None), f"choose one with --name {'x' * 64}$"),
+        ("art/a", (None, "1/2"), "version '1/2' .*; choose one with --version 1-2$"),
+    ],
+)
+def test_folder_that_is_no_name_gets_the_advice_of_one(out, given, advice):
+    """With the option that takes it."""
+    with pytest.raises(ExportError, match=advice) as caught:
+        named(Path(out), *given)
+    usable = str(caught.value).split()[-1]
+    assert usable in named(Path("art/a"), usable, usable)
+
+
+def test_next_command_serves_what_was_exported(tiny_artifact, tmp_path):
+    """The folder of the versions only where that leads to this one, not to a neighbour."""
+
+    def add(*names: str) -> Path:
+        folder = tmp_path.joinpath(*names)
+        shutil.copytree(tiny_artifact, folder)
+        path = folder / "manifest.json"
+        name, version = named(folder, None, None)
+        manifest = json.loads(path.read_text()) | {"name": name, "version": version}
+        path.write_text(json.dumps(manifest))
+        return folder
+
+    assert served_as(add("tickets", "1")) == tmp_path / "tickets"
+    assert served_as(add("tickets", "3")) == tmp_path / "tickets"
+    assert served_as(add("tickets", "2")) == tmp_path / "tickets" / "2"
+    assert served_as(add("artifacts", "intents")) == tmp_path / "artifacts" / "intents"
+    assert served_as(add("artifacts", "2")) == tmp_path / "artifacts"
 
 
 def test_exported_versions_of_a_model_are_served_by_their_folder(trained_run, tmp_path, quick):
@@ -276,5 +317,5 @@ def test_exported_versions_of_a_model_are_served_by_their_folder(trained_run, tm
         done = heed_here("export", trained_run, "--out", tmp_path / "support" / version)
         assert done.returncode == 0, done.stderr
         assert f"next: heed serve --model {tmp_path / 'support'}\n" in done.stdout
-    manifest = read_artifact(find_artifact(tmp_path / "support")).manifest
+    manifest = read_artifact(find_versions(tmp_path / "support").path()).manifest
     assert (manifest.name, manifest.version) == ("support", "2")

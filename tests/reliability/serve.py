@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 
 import prometheus_client
 
-from service.runtime.artifact import find_artifact, read_artifact
+from service.runtime.artifact import read_artifact
 from service.runtime.tokenizer import Tokenizer
+from service.runtime.versions import find_versions
 from service.server import run
 from service.settings import Settings
 from tests.reliability.engine import Curve, CurveEngine
@@ -120,7 +121,7 @@ def main() -> None:
 def _make_engine(options: Options, settings: Settings) -> CurveEngine | None:
     if options.curve is None:
         return None
-    artifact = read_artifact(find_artifact(settings.model))
+    artifact = read_artifact(find_versions(settings.model).path())
     tokenizer = Tokenizer(artifact.tokenizer, artifact.manifest.max_length)
     poison = tokenizer.encode(POISON).input_ids
     return CurveEngine(Curve(**options.curve), len(artifact.manifest.labels), poison)

@@ -22,9 +22,9 @@ from service.app import create_app
 from service.background import in_background
 from service.loader import ModelStore
 from service.runtime.artifact import ArtifactError, FileEntry
-from service.runtime.engine import EngineError
+from service.runtime.engine import EngineError, Interrupt
 from service.settings import Settings
-from tests.artifacts import make_model, write_artifact
+from tests.artifacts import looping, make_model, write_artifact
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority on Linux only")
 
@@ -45,7 +45,7 @@ def store_of(model: Path, **changed: object) -> ModelStore:
 def test_store_finds_versions_by_the_names_of_their_folders(versions):
     """The highest last, and first to be loaded."""
     store = store_of(versions)
-    assert store.versions() == ["9", "10"]
+    assert list(store.versions().manifests) == ["9", "10"]
     assert store.load().manifest.version == "10"
     assert store.load("9").manifest.version == "9"
 
@@ -53,15 +53,53 @@ def test_store_finds_versions_by_the_names_of_their_folders(versions):
 def test_store_of_one_artifact_has_its_version(tiny_artifact):
     """Whatever the folder is called."""
     store = store_of(tiny_artifact)
-    assert store.versions() == ["1"]
+    assert list(store.versions().manifests) == ["1"]
     assert store.load("1").manifest.version == "1"
 
 
-def test_folder_named_after_another_version_is_refused(versions):
+def test_folder_named_after_another_version_is_not_loaded(versions):
     """Or a change would activate something else than was asked for."""
     (versions / "9").rename(versions / "11")
-    with pytest.raises(ArtifactError, match="holds version 9; expected a folder named 9"):
-        store_of(versions).load()
+    assert store_of(versions).load().manifest.version == "10"
+    with pytest.raises(ArtifactError, match="it is tiny version 9; expected a folder named 9"):
+        store_of(versions).load("11")
+
+
+def test_store_knows_its_model_from_the_first_version_on(versions):
+    """What lies there later, or what a link leads to then, is of that model or nothing."""
+    link = versions.parent / "current"
+    link.symlink_to(versions)
+    store = store_of(link)
+    assert store.load().manifest.version == "10"
+    write_artifact(versions / "11", name="models", version="11")
+    assert store.versions().newest == "10"
+    link.unlink()
+    link.symlink_to(versions / "11")
+    with pytest.raises(ArtifactError, match="is model models; expected model tiny"):
+        store.versions()
+
+
+def test_switched_link_leads_to_the_new_version(versions):
+    """As git-sync updates a folder."""
+    link = versions.parent / "current"
+    link.symlink_to(versions / "9")
+    store = store_of(link)
+    assert store.load().manifest.version == "9"
+    link.unlink()
+    link.symlink_to(versions / "10")
+    assert store.versions().newest == "10"
+    assert store.load("10").manifest.version == "10"
+
+
+def test_load_that_is_interrupted_ends(versions):
+    """ONNX Runtime looks at the flag before each node, also inside a Loop."""
+    replace_file(versions / "10", "model.onnx", looping)
+    interrupt = Interrupt()
+    timer = threading.Timer(0.2, interrupt)
+    timer.start()
+    with pytest.raises(EngineError, match="terminate flag"):
+        store_of(versions).load("10", interrupt=interrupt)
+    timer.join()
 
 
 @pytest.mark.parametrize("version", ["../9", "/etc", ".", "8"])

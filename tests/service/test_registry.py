@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,8 +18,9 @@ from service.errors import (
 )
 from service.loader import LoadedModel, load_model
 from service.registry import Change, Policy, Registry
-from service.runtime.artifact import ArtifactError
-from service.runtime.engine import EngineError
+from service.runtime.artifact import ArtifactError, Manifest
+from service.runtime.engine import EngineError, Interrupt
+from service.runtime.versions import Versions
 from service.settings import Settings
 from tests.fakes import FakeEngine
 
@@ -33,25 +35,36 @@ class Shelf:
         self.changed: dict[str, dict[str, object]] = {}
         self.loaded: list[str] = []
         self.beside_traffic: list[bool] = []
+        self.interrupts: list[Interrupt | None] = []
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
 
-    def versions(self) -> list[str]:
+    def versions(self) -> Versions:
         """See `ModelStore.versions`."""
-        return self.on_disk
+        return Versions(Path(), {version: self.manifest(version) for version in self.on_disk}, {})
 
-    def load(self, version: str | None = None, beside_traffic: bool = False) -> LoadedModel:
+    def manifest(self, version: str) -> Manifest:
+        """What this version says of itself."""
+        fields = {"version": version} | self.changed.get(version, {})
+        return replace(self.model.manifest, **fields)
+
+    def load(
+        self,
+        version: str | None = None,
+        beside_traffic: bool = False,
+        interrupt: Interrupt | None = None,
+    ) -> LoadedModel:
         """See `ModelStore.load`."""
         version = version or self.on_disk[-1]
+        self.interrupts.append(interrupt)
         self.entered.set()
         assert self.gate.wait(20)
         if version in self.broken:
             raise self.broken[version]
         self.loaded.append(version)
         self.beside_traffic.append(beside_traffic)
-        fields = {"version": version} | self.changed.get(version, {})
-        return replace(self.model, manifest=replace(self.model.manifest, **fields))
+        return replace(self.model, manifest=self.manifest(version))
 
 
 class Classifiers:
@@ -160,17 +173,21 @@ async def test_what_is_not_loaded_is_refused_and_the_active_version_serves_on(
     """A broken artifact, an engine that does not start, another model, no such version."""
     shelf.broken = {"2": ArtifactError("2: model.onnx was changed"), "3": EngineError("no GPU")}
     shelf.changed = {"4": {"name": "other"}}
+    passed_over = {"2.bak": "it is tiny version 2; expected a folder named 2"}
+    found = replace(shelf.versions(), passed_over=passed_over)
+    shelf.versions = lambda: found
     for version, error, message in [
         ("2", VersionRefusedError, "2: model.onnx was changed"),
         ("3", VersionRefusedError, "no GPU"),
         ("4", VersionRefusedError, "says model other version 4; expected model tiny version 4"),
         ("5", UnknownModelError, "no such version on disk"),
+        ("2.bak", VersionRefusedError, "it is tiny version 2; expected a folder named 2"),
     ]:
         with pytest.raises(error, match=message):
             await registry.activate(version)
     assert loaded(registry) == ["1"]
     assert [(change.outcome, change.version) for change in changes] == [
-        ("refused", version) for version in "2345"
+        ("refused", version) for version in ("2", "3", "4", "5", "2.bak")
     ]
 
 
@@ -229,11 +246,99 @@ async def test_one_change_at_a_time(registry, shelf, changes):
         await registry.activate("3")
     with pytest.raises(VersionChangeError, match="under way"):
         await registry.reload()
-    with pytest.raises(VersionChangeError, match="under way"):
-        registry.rollback()
     shelf.gate.set()
     assert (await task).version == "2"
-    assert [change.outcome for change in changes] == ["refused"] * 3 + ["activated"]
+    assert [change.outcome for change in changes] == ["refused"] * 2 + ["activated"]
+
+
+async def loading(registry: Registry, shelf: Shelf, version: str) -> asyncio.Task[Change]:
+    """A change that has begun to load, and goes on until the gate is opened."""
+    shelf.entered.clear()
+    shelf.gate.clear()
+    task = asyncio.create_task(registry.activate(version))
+    assert await asyncio.to_thread(shelf.entered.wait, 20)
+    return task
+
+
+async def test_rollback_never_waits_for_a_load(registry, shelf, changes):
+    """The load is given up, told to end, and what comes of it is dropped."""
+    await registry.activate("2")
+    task = await loading(registry, shelf, "3")
+    assert registry.rollback()[:3] == ("rollback", "activated", "1")
+    with pytest.raises(VersionChangeError, match="given up: a rollback came meanwhile"):
+        await task
+    assert shelf.interrupts[-1].options.terminate
+    shelf.gate.set()
+    assert (await registry.activate("4")).version == "4"
+    assert loaded(registry) == ["4", "1"]
+    assert [change[:3] for change in changes[1:]] == [
+        ("rollback", "activated", "1"),
+        ("activate", "cancelled", "3"),
+        ("activate", "activated", "4"),
+    ]
+
+
+async def test_rollback_of_the_first_change_gives_it_up(registry, shelf):
+    """There is nothing before it but what answers still."""
+    task = await loading(registry, shelf, "2")
+    assert registry.rollback()[:3] == ("rollback", "unchanged", "1")
+    with pytest.raises(VersionChangeError, match="given up"):
+        await task
+    with pytest.raises(VersionChangeError, match="no earlier version"):
+        registry.rollback()
+    shelf.gate.set()
+    assert loaded(registry) == ["1"]
+
+
+async def test_load_that_takes_too_long_is_refused(shelf, classifiers, changes):
+    """As any bad version; one that never ends keeps no good one out, but a second one does."""
+    policy = Policy(max_loaded=2, load_s=0.05)
+    registry = Registry(shelf, classifiers.make, policy, on_change=changes.append)
+    await registry.start()
+    shelf.on_disk = ["1", "2", "3", "4"]
+    gates = [threading.Event(), threading.Event()]
+    for gate, version in zip(gates, ("2", "3"), strict=True):
+        shelf.gate = gate
+        with pytest.raises(VersionRefusedError, match=r"not loaded within 0\.05 s"):
+            await registry.activate(version)
+        assert shelf.interrupts[-1].options.terminate
+    shelf.gate = threading.Event()
+    shelf.gate.set()
+    with pytest.raises(VersionChangeError, match="have not ended"):
+        await registry.activate("4")
+    gates[0].set()
+    assert (await registry.activate("4")).version == "4"
+    gates[1].set()
+    assert loaded(registry) == ["4", "1"]
+    assert [change.outcome for change in changes] == ["activated", *["refused"] * 3, "activated"]
+
+
+async def test_start_that_takes_too_long_is_an_error(shelf, classifiers):
+    """Nothing answers yet: the process ends with the reason."""
+    shelf.gate.clear()
+    with pytest.raises(EngineError, match=r"not loaded within 0\.05 s"):
+        await Registry(shelf, classifiers.make, Policy(load_s=0.05)).start()
+    shelf.gate.set()
+
+
+async def test_folder_that_cannot_be_listed_in_time_is_refused(shelf, classifiers):
+    """A disk of the network that hangs, say."""
+    registry = Registry(shelf, classifiers.make, Policy(load_s=0.05))
+    await registry.start()
+    gate = threading.Event()
+    shelf.versions = lambda: gate.wait(20)
+    with pytest.raises(VersionRefusedError, match="not loaded within"):
+        await registry.reload()
+    gate.set()
+
+
+async def test_other_content_under_the_version_that_answers_is_refused(registry, shelf):
+    """It would be another answer under the same name, or none at all without a word."""
+    shelf.on_disk = ["1"]
+    shelf.changed = {"1": {"git_commit": "another"}}
+    with pytest.raises(VersionRefusedError, match="export it as a version of its own"):
+        await registry.reload()
+    assert shelf.loaded == ["1"]
 
 
 async def test_rollback_takes_the_version_before_from_memory(registry, shelf):
@@ -357,7 +462,7 @@ async def test_reload_activates_the_highest_version_on_disk(registry, shelf, cha
 async def test_reload_that_is_refused_is_reported(registry, shelf, changes):
     """A folder that is gone, and a broken version, by its name."""
 
-    def gone() -> list[str]:
+    def gone() -> Versions:
         raise ArtifactError("models does not exist")
 
     shelf.versions = gone

@@ -3,19 +3,16 @@
 import ast
 import hashlib
 import json
-import logging
 import os
 import shutil
 import stat
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 import onnx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from service.loader import load_model
 from service.runtime.artifact import (
@@ -23,11 +20,9 @@ from service.runtime.artifact import (
     FileEntry,
     Manifest,
     check_name,
-    find_artifact,
-    list_versions,
+    label_problem,
     read_artifact,
     read_manifest,
-    version_key,
 )
 from service.runtime.engine import Engine
 from service.runtime.onnx import onnxruntime
@@ -272,6 +267,21 @@ def test_what_onnx_runtime_gets_are_the_bytes_that_were_hashed(artifact, monkeyp
         ({"labels": ["a"]}, "unusable value for labels"),
         ({"labels": ["a", "a"]}, "unusable value for labels"),
         ({"labels": ["a", 1]}, "unusable value for labels"),
+        ({"labels": ["a", ""]}, "labels: '' shows nothing"),
+        ({"labels": ["a", " "]}, "labels: ' ' shows nothing"),
+        ({"labels": ["a", "\u200b"]}, "labels: .* shows nothing"),
+        ({"labels": ["a", "a\0"]}, "labels: .* holds a control character"),
+        ({"labels": ["a", "\x1b[2J"]}, "labels: .* holds a control character"),
+        ({"labels": ["a", "x\ny"]}, "labels: .* holds a control character"),
+        ({"labels": ["a", "x\u2028y"]}, "labels: .* holds a control character"),
+        ({"labels": ["a", "b", " b"]}, "labels: ' b' is there twice, but for blanks"),
+        ({"opset": "17"}, "unusable value for opset"),
+        ({"opset": 10**30}, "unusable value for opset"),
+        ({"git_commit": 5}, "unusable value for git_commit"),
+        ({"libraries": {"onnx": 1}}, "unusable value for libraries"),
+        ({"pad_token_id": False}, "unusable value for pad_token_id"),
+        ({"metrics": {"test": {"accuracy": float("nan")}}}, "NaN is no number"),
+        ({"parity": {"max_abs_logit": float("inf")}}, "Infinity is no number"),
         ({"labels": ["a", "\ud800"]}, "is not JSON in UTF-8"),
         ({"metrics": {"test": {"\udfff": 0.5}}}, "is not JSON in UTF-8"),
         ({"metrics": {"test": {"rows": 10**400}}}, "unusable value for metrics"),
@@ -304,6 +314,58 @@ def test_unusable_manifest_is_refused(artifact, change, message):
         read_artifact(artifact)
     assert "\n" not in str(caught.value)
     assert str(artifact) in str(caught.value)
+
+
+def test_label_that_people_can_read_is_one():
+    """Of any script; joiners are part of words and emoji."""
+    for label in ("spam", "é", "退款", "نیم\u200cفاصله", "👩\u200d🚒", "c++ / c#", "0"):
+        assert label_problem(label) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"version": "1"', '"version": "1", "version": "2"', "the name 'version' is there twice"),
+        ('"accuracy": 0.5', '"accuracy": 0.5, "accuracy": 0.9', "'accuracy' is there twice"),
+        ('"accuracy": 0.5', '"accuracy": 1e999', "1e999 is too large a number"),
+        ('"accuracy": 0.5', f'"accuracy": {"9" * 5000}', "is not JSON"),
+        ('"accuracy": 0.5', f'"accuracy": {"[" * 100000}', "is nested too deep"),
+        ('"accuracy": 0.5', '"accuracy": -Infinity', "-Infinity is no number of JSON"),
+    ],
+)
+def test_manifest_that_readers_could_take_differently_is_refused(artifact, old, new, message):
+    """In one line: two programs must read the same from it."""
+    path = artifact / "manifest.json"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ArtifactError, match=message) as caught:
+        read_artifact(artifact)
+    assert "\n" not in str(caught.value)
+
+
+def test_manifest_in_another_encoding_is_refused(artifact):
+    """JSON between programs is UTF-8."""
+    path = artifact / "manifest.json"
+    path.write_bytes(path.read_text().encode("utf-16"))
+    with pytest.raises(ArtifactError, match="is not JSON in UTF-8"):
+        read_artifact(artifact)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": ("a", "b\0")},
+        {"labels": ("a", "\ud800")},
+        {"metrics": {"test": {"nll": float("nan")}}},
+        {"metrics": {"test": {"n": 10**400}}},
+        {"version": "1/2"},
+    ],
+)
+def test_nothing_is_written_that_would_be_refused(artifact, change):
+    """By the same checks."""
+    manifest = replace(read_manifest(artifact), **change)
+    with pytest.raises(ArtifactError):
+        manifest.to_json()
 
 
 def test_manifest_that_lacks_a_field_is_refused(artifact):
@@ -339,82 +401,6 @@ def test_folder_that_is_none_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ArtifactError, match="is not a directory"):
         read_artifact(tmp_path / "file")
-    with pytest.raises(ArtifactError, match="does not exist"):
-        find_artifact(tmp_path / "nothing")
-    with pytest.raises(ArtifactError, match="nor does a folder right below it"):
-        find_artifact(tmp_path)
-
-
-def test_highest_version_of_a_folder_of_versions_is_found(artifact, tmp_path):
-    """As people count: 10 above 9."""
-    versions = tmp_path / "versions"
-    for version in ("9", "10", "2"):
-        shutil.copytree(artifact, versions / version)
-    (versions / "99").mkdir()  # no manifest in it
-    (versions / "latest").symlink_to(versions / "2")
-    shutil.copytree(artifact, versions / ".100.tmp")
-    assert list_versions(versions) == ["2", "9", "10"]
-    assert find_artifact(versions) == versions / "10"
-    assert find_artifact(artifact) == artifact
-
-
-def test_versions_sort_as_people_read_them():
-    """Parts are numbers where they can be; no two are equal, whichever is found first."""
-    ordered = ["01", "1", "1.9", "1.10", "2", "2.0.1", "10"]
-    assert sorted(sorted(ordered), key=version_key) == ordered
-    assert sorted(sorted(ordered, reverse=True), key=version_key) == ordered
-
-
-def locked(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let nothing below `folder` be looked at, as if its mode said so."""
-    stat = Path.stat
-
-    def refuse(path: Path, **options: bool) -> os.stat_result:
-        if path.parent == folder:
-            raise PermissionError(13, "Permission denied", str(path))
-        return stat(path, **options)
-
-    monkeypatch.setattr(Path, "stat", refuse)
-
-
-def test_version_that_cannot_be_read_keeps_no_other_from_being_served(
-    artifact, tmp_path, monkeypatch, caplog
-):
-    """It is passed over, and named in the log; what is asked for by its name is an error."""
-    # A server that ran in this process takes the records to its own log.
-    monkeypatch.setattr(logging.getLogger("service"), "propagate", True)
-    versions = tmp_path / "versions"
-    for version in ("1", "2"):
-        shutil.copytree(artifact, versions / version)
-    (versions / "3").symlink_to("3")
-    (versions / "4").touch()
-    locked(monkeypatch, versions / "2")
-    assert list_versions(versions) == ["1"]
-    assert find_artifact(versions) == versions / "1"
-    assert "2 is passed over, it cannot be read: Permission denied" in caplog.text
-    with pytest.raises(ArtifactError, match="2 cannot be read: Permission denied"):
-        find_artifact(versions / "2")
-
-
-def test_folder_of_versions_that_cannot_be_listed_is_an_error(artifact, monkeypatch):
-    """In a line, not as a failure of our own."""
-
-    def refuse(path: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(ArtifactError, match="cannot be read: Permission denied"):
-        list_versions(artifact)
-
-
-NAMES = st.lists(st.text("0123456789.ab-", min_size=1, max_size=6), max_size=6)
-
-
-@given(NAMES.flatmap(lambda names: st.tuples(st.just(names), st.permutations(names))))
-def test_any_versions_can_be_compared(orders):
-    """Whatever folders are called, and in whatever order the file system names them."""
-    one, other = (sorted(order, key=version_key) for order in orders)
-    assert one == other
 
 
 @pytest.mark.parametrize("name", ["a", "A-1_b.c", "x" * 64])
