@@ -145,7 +145,8 @@ def predict(
             f"{predictor.manifest.max_length} tokens and were cut"
         )
     if done.blank:
-        console.print(f"{done.blank} rows have no text: their prediction is empty")
+        has = "row has" if done.blank == 1 else "rows have"
+        console.print(f"{done.blank:,} {has} no text: the prediction is empty")
     if done.replaced:
         console.print(f"columns of an earlier prediction were replaced: {listed(done.replaced)}")
     for note in done.notes:

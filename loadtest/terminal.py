@@ -14,6 +14,7 @@ from service.runtime.safe import safe
 from service.runtime.terminal import Terminal
 
 PIPED_WIDTH = 110  # columns where there is no terminal to ask
+LEAST_WIDTH = 80  # columns; in less no figure could be read
 STYLES: dict[Outcome, str] = {
     "pass": "green",
     "warn": "yellow",
@@ -35,7 +36,7 @@ def show(result: Result) -> None:
         console.print()
     for table in (_objectives(result), _conditions(result), _overload(result)):
         if table.row_count:
-            console.print_table(table)
+            console.print_table(table, LEAST_WIDTH)
             console.print()
     sections = figures.sections(result)
     for name, stages in sections.items():

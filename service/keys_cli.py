@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 _DURATION = re.compile(r"(\d{1,4})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_LEAST_WIDTH = 76  # columns; in less no id could be read
 _STYLES = {"active": "green", "expired": "yellow", "revoked": "red"}
 
 File = Annotated[
@@ -102,7 +103,11 @@ def list_(file: File) -> None:
     from service.http.keys import read
 
     columns = ("id", "client", "scopes", "requests/s", "models", "created", "expires", "state")
-    table = Table(*columns, box=None, pad_edge=False)
+    table = Table(*columns, box=None, pad_edge=False, collapse_padding=True)
+    for column in table.columns:
+        column.no_wrap = column.header not in {"client", "scopes", "models"}
+        column.overflow = "fold"
+    table.columns[2].min_width = len("classify,")
     table.columns[3].justify = "right"
     now = datetime.now(UTC)
     for key in read(file):
@@ -117,7 +122,7 @@ def list_(file: File) -> None:
             f"{key.expires:%Y-%m-%d}" if key.expires else "never",
             Text(state, style=_STYLES[state]),
         )
-    Terminal().print_table(table)
+    Terminal().print_table(table, _LEAST_WIDTH)
 
 
 @app.command()

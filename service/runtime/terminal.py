@@ -40,9 +40,10 @@ class Terminal(Console):
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else safe_lines(text), style, control)
 
-    def print_table(self, table: Table) -> None:
-        """Print it without the blanks that fill its last column."""
-        for line in self.render_lines(table, pad=False):
+    def print_table(self, table: Table, least_width: int = 0) -> None:
+        """Print it without the blanks at its end; what is narrower than it can be breaks lines."""
+        options = self.options.update(width=max(self.width, least_width))
+        for line in self.render_lines(table, options, pad=False):
             while line and not line[-1].text.strip():
                 line.pop()
             if line:

@@ -176,5 +176,5 @@ def test_redirected_output_has_no_progress_bar(tiny_artifact, tmp_path):
     assert re.fullmatch(r"3 rows in 0\.\d s, [1-9][\d,]* rows/s", first)
     assert rest == [
         "1 of 3 rows were longer than 32 tokens and were cut",
-        "1 rows have no text: their prediction is empty",
+        "1 row has no text: the prediction is empty",
     ]

@@ -324,7 +324,7 @@ def test_command_writes_a_file(fp32, tmp_path):
     done = heed_here("predict", "--model", fp32, source, "--out", out)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    assert "2 rows have no text: their prediction is empty" in done.stderr
+    assert "2 rows have no text: the prediction is empty" in done.stderr
     assert len(read_output(out)) == 27
 
 
