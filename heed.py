@@ -1,7 +1,6 @@
 """The `heed` command: mounts each part's cli.py, which is imported when its command runs."""
 
 import difflib
-import errno
 import importlib
 import os
 import sys
@@ -157,8 +156,6 @@ def main() -> None:
         if os.environ.get("HEED_TRACEBACK"):
             raise
         line = f"unexpected {type(error).__name__}: {error} (HEED_TRACEBACK=1 shows where)"
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # stdout, say
-            line = f"{error.filename or 'output'}: cannot be written (no space left)"
         raise SystemExit(_complain(line, _NOT_MEASURED if gates else 1)) from None
 
 

@@ -145,7 +145,7 @@ def test_full_disk_is_one_line(tiny_artifact, tmp_path, command):
         )
     assert done.returncode
     (line,) = done.stderr.splitlines()
-    assert "cannot be written" in line
+    assert "No space left on device" in line
 
 
 @pytest.mark.parametrize("columns", [80, 40])
