@@ -98,32 +98,30 @@ def _large_rate(lab: Lab, large: Path) -> Measured:
 
 def _cpu(rounds: Rounds, noise: tuple[str, ...]) -> Measured:
     more = [own - bare for own, bare in zip(rounds["cpu"], rounds["alone_cpu"], strict=True)]
-    overhead = of_rounds(more, "s", "CPU of a request above that of its text alone")
+    name = "CPU of a request above that of its text alone"
+    overhead = of_rounds(more, "s", name, at_most=OVERHEAD_S)
     figures = (
         overhead,
         of_rounds(rounds["cpu"], "s", "of a request"),
         of_rounds(rounds["alone_cpu"], "s", "of a text alone"),
         *_ratio(rounds, "rate"),
     )
-    return Measured(overhead.value <= OVERHEAD_S, figures, noise=noise)
+    return Measured(True, figures, noise=noise)
 
 
 def _rate(rounds: Rounds, name: str, least: float, noise: tuple[str, ...]) -> Measured:
-    figures = _ratio(rounds, name)
-    return Measured(figures[0].value >= least, figures, noise=noise)
+    return Measured(True, _ratio(rounds, name, at_least=least), noise=noise)
 
 
-def _ratio(rounds: Rounds, name: str) -> tuple[Figure, ...]:
+def _ratio(rounds: Rounds, name: str, **target: float) -> tuple[Figure, ...]:
     shares = [own / bare for own, bare in zip(rounds[name], rounds["alone"], strict=True)]
     return (
-        of_rounds(shares, "share", "texts a second, of the model's alone"),
+        of_rounds(shares, "share", "texts a second, of the model's alone", **target),
         of_rounds(rounds[name], "texts/s", "service"),
         of_rounds(rounds["alone"], "texts/s", "alone"),
     )
 
 
 def _latency(rounds: Rounds, noise: tuple[str, ...]) -> Measured:
-    above = of_rounds(rounds["above"], "s", "p50 above the model's alone")
-    return Measured(
-        above.value <= LATENCY_S, (above, of_rounds(rounds["one"], "s", "p50")), noise=noise
-    )
+    above = of_rounds(rounds["above"], "s", "p50 above the model's alone", at_most=LATENCY_S)
+    return Measured(True, (above, of_rounds(rounds["one"], "s", "p50")), noise=noise)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from scipy import stats
 
-Verdict = Literal["met", "not met", "inconclusive", "not measured"]
+Verdict = Literal["met", "not met", "undecided", "inconclusive", "not measured"]
 
 _SCALES = {"s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")), "B": ((1e6, "MB"), (1e3, "kB"))}
 
@@ -22,6 +22,7 @@ class Figure:
         name: what it is of, where a row has several.
         low, high: its spread: a confidence interval or the range of rounds, as `spread` says.
         n: requests or rounds that it rests on.
+        at_most, at_least: the target, where its spread is to keep it.
     """
 
     value: float
@@ -31,6 +32,26 @@ class Figure:
     high: float | None = None
     spread: Literal["range", "95 % CI"] = "range"
     n: int | None = None
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def verdict(self) -> Literal["met", "not met", "undecided"]:
+        """Of the whole spread against the target: `undecided` if the target lies within.
+
+        A range of rounds counts as the interval of their median, which it is: of five rounds with
+        93.75 %, of six with 96.9 %, of more it is wider than it need be (order statistics).
+        """
+        ends = (self.low, self.high) if None not in (self.low, self.high) else (self.value,)
+        kept = [
+            (self.at_most is None or end <= self.at_most)
+            and (self.at_least is None or end >= self.at_least)
+            for end in ends
+            if end is not None
+        ]
+        if all(kept):
+            return "met"
+        return "undecided" if any(kept) else "not met"
 
     def __str__(self) -> str:
         """`p99 at 10x 18.2 ms (range 17.1 to 19.0 ms, n 5)`."""
@@ -49,7 +70,7 @@ class Measured:
     """The answer of a measurement for one promise.
 
     Attributes:
-        held: the figures keep the target.
+        held: what was found keeps the target, but for figures that have one of their own.
         figures: what was measured.
         note: one sentence for people.
         noise: what disturbed the machine. A promise that held in spite of it did hold; one that
@@ -70,9 +91,12 @@ class Measured:
         """See the attributes."""
         if self.skipped:
             return "not measured"
-        if self.unmeasured or (self.noise and not self.held):
+        kept = {figure.verdict for figure in self.figures}
+        if not self.held:
+            kept.add("not met")
+        if self.unmeasured or (self.noise and kept - {"met"}):
             return "inconclusive"
-        return "met" if self.held else "not met"
+        return "not met" if "not met" in kept else "undecided" if "undecided" in kept else "met"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; what is not finite becomes None."""
@@ -141,16 +165,19 @@ def quantile(values: Sequence[float], fraction: float) -> float:
     return sorted(values)[max(0, math.ceil(fraction * len(values) - 1e-9) - 1)]
 
 
-def of_rounds(values: Sequence[float], unit: str, name: str = "") -> Figure:
-    """The median of some rounds and their range."""
+def of_rounds(values: Sequence[float], unit: str, name: str = "", **target: float) -> Figure:
+    """The median of some rounds and their range; `target` is `at_most` or `at_least`."""
     middle = quantile(values, 0.5)
-    return Figure(middle, unit, name, min(values), max(values), "range", len(values))
+    return Figure(middle, unit, name, min(values), max(values), "range", len(values), **target)
 
 
-def of_slope(slope: float, error: float, samples: int, unit: str, name: str = "") -> Figure:
-    """A least-squares slope with its 95 % interval, from its standard error."""
+def of_slope(
+    slope: float, error: float, samples: int, unit: str, name: str = "", **target: float
+) -> Figure:
+    """A least-squares slope with its 95 % interval, from its standard error; see `of_rounds`."""
     margin = float(stats.t.ppf(0.975, max(1, samples - 2))) * error
-    return Figure(slope, unit, name, slope - margin, slope + margin, "95 % CI", samples)
+    low, high = slope - margin, slope + margin
+    return Figure(slope, unit, name, low, high, "95 % CI", samples, **target)
 
 
 def _digits(value: float) -> str:

@@ -24,6 +24,8 @@ from tests.reliability.promises import MEASUREMENTS, PROMISES
 from tests.reliability.results import failed, judged
 from tests.reliability.store import Row, load, save, updated
 
+STRADDLES = Figure(24.3, "us", low=-8.3, high=42.5, spread="95 % CI", at_most=30)
+
 
 @pytest.mark.parametrize(
     ("measured", "verdict"),
@@ -35,6 +37,11 @@ from tests.reliability.store import Row, load, save, updated
         (Measured(True, unmeasured=("not sent",)), "inconclusive"),
         (Measured(False, unmeasured=("not sent",)), "inconclusive"),
         (skip("no wrk"), "not measured"),
+        (Measured(True, (STRADDLES,)), "undecided"),
+        (Measured(False, (STRADDLES,)), "not met"),
+        (Measured(True, (STRADDLES, Figure(3, "", at_most=2))), "not met"),
+        (Measured(True, (STRADDLES,), noise=("steal",)), "inconclusive"),
+        (all_held([Measured(True), Measured(True, (STRADDLES,))]), "undecided"),
     ],
 )
 def test_noise_excuses_a_miss_and_an_idle_generator_proves_nothing(
@@ -42,6 +49,28 @@ def test_noise_excuses_a_miss_and_an_idle_generator_proves_nothing(
 ) -> None:
     """What held on a busy machine held; what was never sent did not."""
     assert measured.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("figure", "verdict"),
+    [
+        (Figure(1.5, "", low=1, high=2, at_most=2), "met"),
+        (Figure(1.5, "", low=1, high=2, at_most=0.9), "not met"),
+        (Figure(1.5, "", low=1, high=2, at_most=1.6), "undecided"),
+        (Figure(1.5, "", low=1, high=2, at_most=1.4), "undecided"),
+        (Figure(1.5, "", low=1, high=2, at_least=1), "met"),
+        (Figure(1.5, "", low=1, high=2, at_least=2.1), "not met"),
+        (Figure(1.5, "", low=1, high=2, at_least=1.6), "undecided"),
+        (Figure(1.5, "", low=1, high=2), "met"),
+        (Figure(1.5, "", at_most=2), "met"),
+        (Figure(1.5, "", at_most=1), "not met"),
+        (of_rounds([3.0, 1.0, 2.0], "", at_most=2.5), "undecided"),
+        (of_slope(1.0, 0.1, 100, "", at_most=2.0), "met"),
+    ],
+)
+def test_spread_against_the_target_decides(figure: Figure, verdict: str) -> None:
+    """All of it on the right side is met, all on the wrong one is not; else nobody knows."""
+    assert figure.verdict == verdict
 
 
 def test_a_promise_with_several_answers_holds_if_each_does() -> None:
