@@ -130,7 +130,6 @@ def predict(
         transient=True,
         disable=not console.is_terminal,
     )
-    predictor = Predictor(model)
     with bar:
         task = bar.add_task("", total=None, rate=0.0)
 
