@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from structlog.typing import FilteringBoundLogger
 
+from service.answers import Answers
 from service.api import classify, health, models, openapi
 from service.batcher import Batcher, Hooks
 from service.classifier import Classifier
@@ -108,6 +109,7 @@ def create_app(settings: Settings, engine: EngineLike | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.metrics = metrics
+    app.state.answers = Answers(settings.max_inflight_answer_bytes)
     app.state.registry = None
     app.state.ready = False
     app.state.on_stall = lambda: None  # what a server does when the engine hangs

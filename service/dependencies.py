@@ -6,6 +6,7 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
+from service.answers import Answers
 from service.errors import NotReadyError
 from service.logs import RECORD_KEY, RequestRecord
 from service.metrics import Metrics
@@ -19,6 +20,7 @@ class Context(NamedTuple):
     registry: Registry
     settings: Settings
     record: RequestRecord
+    answers: Answers
 
 
 # All of them async: FastAPI runs plain functions on a thread, which costs a hop.
@@ -38,7 +40,8 @@ async def _registry(request: Request) -> Registry:
 
 async def _context(request: Request) -> Context:
     registry = await _registry(request)
-    return Context(registry, request.app.state.settings, request.scope[RECORD_KEY])
+    state = request.app.state
+    return Context(registry, state.settings, request.scope[RECORD_KEY], state.answers)
 
 
 MetricsDep = Annotated[Metrics, Depends(_metrics)]

@@ -149,7 +149,9 @@ def _servers(app: FastAPI, settings: Settings) -> list[DrainingServer]:
         closing: Coroutine[None, None, None] = app.state.registry.close(0.0)
         return closing
 
-    config = config_of(app, settings, app.state.metrics)
+    connections = Connections.from_settings(settings)
+    app.state.answers.unread = connections.unread_bytes
+    config = config_of(app, settings, app.state.metrics, connections)
     servers = [DrainingServer(config, settings.shutdown_grace_s, refuse_rest)]
     if settings.admin_port is not None:
         admin = config_of(create_admin_app(app), settings, connections=Connections.of_admin())

@@ -135,6 +135,13 @@ class Settings(BaseSettings):
         description="Bytes of all bodies above 64 KiB that are held at once; those that do not fit "
         "are refused for load.",
     )
+    max_inflight_answer_bytes: int = Field(
+        default=33_554_432,
+        ge=1,
+        le=1_000_000_000_000,
+        description="Bytes of all answers that are made, sent or not read yet; above it those of "
+        "more than 64 KiB are refused for load.",
+    )
     max_header_bytes: int = Field(
         default=32_768,
         ge=1024,
@@ -161,6 +168,13 @@ class Settings(BaseSettings):
     )
     write_timeout_s: float = Field(
         default=30.0, gt=0, le=3_600, description="Seconds a client may leave an answer unread."
+    )
+    min_read_rate: int = Field(
+        default=16_384,
+        ge=0,
+        le=1_000_000_000,
+        description="Bytes a second of an answer that a client must read, after write_timeout_s; "
+        "0 is off.",
     )
     max_connections: int = Field(
         default=4096,

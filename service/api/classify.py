@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import orjson
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from service.api.body import check_limits, check_media_type, num_scores, parse
+from service.api.held import HeldResponse
 from service.api.schemas import ClassifyRequest, ClassifyResponse, problem_responses
 from service.classifier import Classification
 from service.dependencies import ContextDep, DirectRoute
@@ -31,7 +33,9 @@ from service.errors import (
 )
 from service.http.auth import require_model, require_scope
 from service.http.disconnect import unless_disconnected
+from service.loader import LoadedModel
 from service.runtime.engine import EngineError
+from service.runtime.explain import WORDS_PER_TOKEN
 
 router = APIRouter(prefix="/v1", tags=["classify"], route_class=DirectRoute)
 
@@ -53,6 +57,8 @@ _PROBLEMS = problem_responses(
     ClosedError,
     DeadlineExceededError,
 )
+_SCORE_BYTES = 64  # of an answer, for a label with its score
+_WORD_BYTES = 56  # for a word with its place and weight
 # Neither the body (see `service.api.body`) nor the headers (read before it, in `service.http`) are
 # parameters of the endpoint. So OpenAPI is told by hand.
 _BODY = {
@@ -98,18 +104,33 @@ async def classify(request: Request, context: ContextDep) -> Response:
     classifier = context.registry.resolve(body.model, body.version)
     require_model(request.scope, classifier.model.manifest.name)
     top_k = num_scores(body, len(classifier.model.manifest.labels), context.settings)
-    results = await unless_disconnected(
-        request.receive,
-        classifier.classify(texts, ticket, top_k, body.explain == "attention"),
-    )
-    context.record.tokens = sum(result.tokens for result in results)
-    manifest = classifier.model.manifest
-    answer = {
-        "model": manifest.name,
-        "version": manifest.version,
-        "results": [_to_wire(result) for result in results],
-    }
-    return Response(orjson.dumps(answer), media_type="application/json")
+    with_words = body.explain == "attention"
+    answers = context.answers
+    held = answers.hold(_size(texts, classifier.model, top_k, with_words))
+    try:
+        results = await unless_disconnected(
+            request.receive, classifier.classify(texts, ticket, top_k, with_words)
+        )
+        context.record.tokens = sum(result.tokens for result in results)
+        manifest = classifier.model.manifest
+        answer = {
+            "model": manifest.name,
+            "version": manifest.version,
+            "results": [_to_wire(result) for result in results],
+        }
+        return HeldResponse(orjson.dumps(answer), answers, held)
+    except BaseException:
+        answers.release(held)
+        raise
+
+
+def _size(texts: Sequence[str], model: LoadedModel, top_k: int, with_words: bool) -> int:
+    """About how many bytes an answer takes, with the probabilities that it is made of."""
+    num_labels, most = len(model.manifest.labels), WORDS_PER_TOKEN * model.manifest.max_length
+    size = len(texts) * (num_labels * 4 + top_k * _SCORE_BYTES)
+    if with_words:
+        size += sum(min(len(text), most) for text in texts) * _WORD_BYTES
+    return size
 
 
 async def _read(request: Request, deadline: float) -> bytes:

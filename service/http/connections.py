@@ -54,6 +54,10 @@ class Connection(Protocol):
     def check(self, now_s: float) -> None:
         """Cut it if its time is over."""
 
+    @property
+    def unread_bytes(self) -> int:
+        """What its client has not read of what it was sent."""
+
 
 class Connections:
     """Counts the open connections, in all and of each peer.
@@ -93,6 +97,10 @@ class Connections:
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(tuple(self._owners))  # a copy: checking one may close it
+
+    def unread_bytes(self) -> int:
+        """What all of them hold of answers that are not read."""
+        return sum(connection.unread_bytes for connection in self._owners)
 
     def admit(self, connection: Connection, host: str) -> Refusal | None:
         """Count `connection` from `host`, or say why it has to go."""

@@ -21,6 +21,8 @@ FRAMING_BYTES: Final = 65_536
 # client that is still sending would see that instead of the answer.
 LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 65_536
+# A client that reads so much of its answer may go on for another `write_timeout_s`.
+PROGRESS_BYTES: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class ProtocolLimits:
     body_timeout_s: float
     min_body_rate: int
     write_timeout_s: float
+    min_read_rate: int
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -132,3 +135,38 @@ class Meter:
         patience_s = self._limits.body_timeout_s
         slow = sent_s >= patience_s and self._fed < self._limits.min_body_rate * sent_s
         return Refusal.BODY_TIMEOUT if slow or waited_s >= patience_s else None
+
+
+class Reading:
+    """How a client reads what it was sent, by how much of that is left."""
+
+    __slots__ = ("_began_s", "_last", "_limits", "_mark", "_paused_s", "_read")
+
+    def __init__(self, limits: ProtocolLimits) -> None:
+        """Nothing is left."""
+        self._limits = limits
+        self._begin(0, 0.0)
+
+    def _begin(self, unread: int, now_s: float) -> None:
+        self._began_s = self._paused_s = now_s  # `_paused_s`: of the last progress, at `_mark`
+        self._last = unread  # when it was last looked at
+        self._read = self._mark = 0
+
+    def ends(self) -> None:
+        """All but a little is read."""
+        self._last = 0
+
+    def late(self, unread: int, now_s: float) -> bool:
+        """Whether a client that has left `unread` bytes is to be cut: it paused, or is too slow."""
+        if not unread:
+            self._last = 0
+            return False
+        if not self._last:
+            self._begin(unread, now_s)
+        self._read += max(0, self._last - unread)
+        self._last = unread
+        if self._read - self._mark >= PROGRESS_BYTES:
+            self._paused_s, self._mark = now_s, self._read
+        lasted_s, patience_s = now_s - self._began_s, self._limits.write_timeout_s
+        slow = lasted_s >= patience_s and self._read < self._limits.min_read_rate * lasted_s
+        return slow or now_s - self._paused_s >= patience_s

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from service.http.connections import Connections
-from service.http.meter import BODY, CLOSING, DONE, HEAD, LINGER, Meter, ProtocolLimits
+from service.http.meter import BODY, CLOSING, DONE, HEAD, LINGER, Meter, ProtocolLimits, Reading
 from service.http.refusals import Refusal, response
 from service.http.replay import without_upgrade
 from service.http.sweep import Sweep
@@ -33,7 +33,6 @@ _MAX_PIPELINED = 4  # requests that wait behind the one being answered; each tak
 # Of answers that a client does not read; then the next one waits. The kernel alone would take 4 MB.
 _UNREAD_BYTES = 16_384
 _KERNEL_BYTES = 65_536
-_PROGRESS_BYTES = 65_536  # a client that reads so much may go on for another `write_timeout_s`
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +100,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._meter = Meter(self.guard.limits, self.guard.sweep.now_s)
         self._active: RequestResponseCycle | None = None  # being answered; `cycle` is the newest
-        self._unread_s: float | None = None  # since when the client has read too little
-        self._unread_bytes = 0  # the most since then
+        self._reading = Reading(self.guard.limits)
         self._socket: asyncio.Transport
         self._handle: Handle
 
@@ -138,8 +136,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         """The client has read a large part of what it was sent."""
-        self._unread_s = None
+        self._reading.ends()
         super().resume_writing()
+
+    @property
+    def unread_bytes(self) -> int:
+        """What the client has left in this process of what it was sent."""
+        return self._socket.get_write_buffer_size()
 
     def _close(self) -> None:
         if self._meter.phase in (BODY, CLOSING) and self._socket.can_write_eof():
@@ -256,7 +259,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def check(self, now_s: float) -> None:
         """Cut the connection if its time is over. Called every tick."""
         meter = self._meter
-        if self._unread_for(now_s) >= self.guard.limits.write_timeout_s:
+        if self._reading.late(self.unread_bytes, now_s):
             self.guard.on_refused(Refusal.WRITE_TIMEOUT)
             self._socket.abort()
         elif meter.phase == LINGER:
@@ -274,16 +277,6 @@ class GuardedProtocol(HttpToolsProtocol):
     def _client_waits(self) -> bool:
         in_body = self._meter.phase == BODY
         return self.flow.read_paused or (in_body and self.cycle.waiting_for_100_continue)
-
-    def _unread_for(self, now_s: float) -> float:
-        size = self._socket.get_write_buffer_size()
-        if not size:
-            self._unread_s, self._unread_bytes = None, 0
-            return 0.0
-        self._unread_bytes = max(self._unread_bytes, size)
-        if self._unread_s is None or self._unread_bytes - size >= _PROGRESS_BYTES:
-            self._unread_s, self._unread_bytes = now_s, size
-        return now_s - self._unread_s
 
     # Refusing
 

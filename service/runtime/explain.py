@@ -22,6 +22,7 @@ _SPACED = rf"[[\p{{L}}\p{{N}}_]--[{_UNSPACED}]]\p{{M}}*"
 _APOSTROPHE = "['\N{RIGHT SINGLE QUOTATION MARK}]"
 _UNSEEN = r"[[\s\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}]--\p{Prepended_Concatenation_Mark}]"
 _TOLD_APART = 4  # words of one token
+WORDS_PER_TOKEN = _TOLD_APART + 1  # at most: one may reach into the next token
 _WORD = regex.compile(
     rf"(?:{_SPACED})+(?:{_APOSTROPHE}(?:{_SPACED})+)*"
     rf"|[[{_UNSPACED}]&&\p{{L}}]\p{{M}}*"

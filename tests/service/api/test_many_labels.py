@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from service import classifier
+from service.api.schemas import ModelsResponse
 from service.runtime.predictor import Predictor
 from tests.artifacts import write_artifact
 
@@ -72,3 +73,31 @@ async def test_many_labels_are_ranked_beside_the_loop_and_as_the_predictor_does(
         expected = [label for label, _ in prediction.scores]
         assert [each["label"] for each in result["scores"]] == expected
         assert result["score"] == pytest.approx(prediction.score, abs=1e-6)
+
+
+async def test_large_answers_that_do_not_fit_are_refused_before_they_are_made(serve, artifact):
+    """And small ones are not; what is held is given back, whatever becomes of the request."""
+    async with serve(model=artifact(2_000), max_inflight_answer_bytes=200_000) as client:
+        answers = client.app.state.answers
+        large, small = {"inputs": ["my card"] * 8, "top_k": 2_000}, {"inputs": "my card"}
+        unread = answers.unread
+        answers.unread = lambda: 1
+        refused = await client.post("/v1/classify", json=large)
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:heed:problem:queue-full")
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert (await client.post("/v1/classify", json=small)).status_code == 200
+        answers.unread = unread
+        for headers, status in [({}, 200), ({"X-Request-Timeout-Ms": "1"}, 504)]:
+            answer = await client.post("/v1/classify", json=large, headers=headers)
+            assert answer.status_code == status
+            assert answers.making == 0
+
+
+async def test_list_of_models_is_as_described_and_counted(serve, artifact):
+    """With 10,000 labels it is a large answer too."""
+    async with serve(model=artifact(10_000), max_inflight_answer_bytes=200_000) as client:
+        answer = await client.get("/v1/models")
+        ModelsResponse.model_validate(answer.json())
+        assert len(answer.json()["models"][0]["labels"]) == 10_000
+        client.app.state.answers.unread = lambda: 199_999
+        assert (await client.get("/v1/models")).status_code == 503

@@ -28,6 +28,7 @@ LIMITS = ProtocolLimits(
     body_timeout_s=30.0,
     min_body_rate=0,
     write_timeout_s=30.0,
+    min_read_rate=0,
 )
 
 

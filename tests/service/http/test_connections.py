@@ -21,6 +21,8 @@ class Open:
     def check(self, now_s: float) -> None:
         """Nothing to check."""
 
+    unread_bytes = 7
+
 
 def admit(connections: Connections, host: str, count: int = 1) -> list[Refusal | None]:
     """What `count` new connections from `host` get."""
@@ -124,3 +126,14 @@ def test_admin_port_has_a_few_connections_which_the_public_one_leaves_to_it(monk
     assert Connections.from_settings(with_admin).limit == 1024 - 48 - 32
     few = with_admin.model_copy(update={"max_connections": 100})
     assert Connections.from_settings(few).limit == 100
+
+
+def test_what_is_not_read_is_counted_over_all_connections():
+    """Of those that are open."""
+    connections = Connections(10, 10, Peers())
+    one, other = Open(), Open()
+    for each in (one, other):
+        assert connections.admit(each, "10.0.0.1") is None
+    assert connections.unread_bytes() == 14
+    connections.release(one)
+    assert connections.unread_bytes() == 7

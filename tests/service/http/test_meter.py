@@ -10,6 +10,7 @@ from service.http.meter import (
     PIECE_BYTES,
     Meter,
     ProtocolLimits,
+    Reading,
 )
 from service.http.refusals import Refusal
 
@@ -21,6 +22,7 @@ LIMITS = ProtocolLimits(
     body_timeout_s=5.0,
     min_body_rate=1000,
     write_timeout_s=30.0,
+    min_read_rate=1000,
 )
 TICK_S = 0.5
 
@@ -124,3 +126,37 @@ def test_lingering_ends_after_a_second_or_64_kb():
     assert meter.lingered(8.0)
     assert meter.discard(65_536)
     assert not meter.discard(1)
+
+
+def test_client_that_reads_too_slowly_is_late_when_its_time_is_over():
+    """64 KiB in 30 s were progress enough: an answer of 88 MB was held for eleven hours."""
+    reading = Reading(dataclasses.replace(LIMITS, min_read_rate=10_000))
+    left = 10_000_000
+    assert not reading.late(left, 0.0)
+    for now_s in range(1, 30):
+        left -= 9_000
+        assert not reading.late(left, float(now_s))
+    assert reading.late(left, 30.0)
+
+
+def test_client_that_reads_fast_enough_may_take_as_long_as_it_takes():
+    """And a pause is still one, however fast it was before."""
+    reading = Reading(dataclasses.replace(LIMITS, min_read_rate=10_000))
+    left = 10_000_000
+    for now_s in range(500):
+        assert not reading.late(left, float(now_s))
+        left -= 11_000
+    assert not reading.late(left, 520.0)
+    assert reading.late(left, 530.0)
+
+
+def test_next_answer_has_a_time_of_its_own():
+    """When all is read, or nearly all; growing is no progress."""
+    reading = Reading(LIMITS)
+    assert not reading.late(1_000_000, 0.0)
+    reading.ends()
+    assert not reading.late(1_000_000, 29.0)
+    assert not reading.late(0, 30.0)
+    assert not reading.late(1_000_000, 58.0)
+    assert not reading.late(2_000_000, 87.9)
+    assert reading.late(2_000_000, 88.0)
