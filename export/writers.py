@@ -160,11 +160,12 @@ class Tsv(Csv):
     """Cells between tabs, never quoted, as most TSV is."""
 
     def _line(self, cells: list[str], where: str) -> None:
-        for name, cell in zip(self._names, cells, strict=True):
-            if _NO_TSV.search(cell):
-                problem = "holds a tab or a line break, which .tsv has no form for"
-                where = f"{self.path.stem}, {where}, column {name!r}"
-                raise ExportError(f"{where}: {problem}; write .csv or .jsonl")
+        if _NO_TSV.search("".join(cells)):
+            places = zip(self._names, cells, strict=True)
+            name = next(name for name, cell in places if _NO_TSV.search(cell))
+            problem = "holds a tab or a line break, which .tsv has no form for"
+            where = f"{self.path.stem}, {where}, column {name!r}"
+            raise ExportError(f"{where}: {problem}; write .csv or .jsonl")
         self._file.write("\t".join(cells) + "\n")
 
     @staticmethod

@@ -136,7 +136,8 @@ class RunDisplay:
         """Move the bar."""
         assert self._task is not None  # noqa: S101  `started` comes first
         self._loss = 0.95 * self._loss + 0.05 * loss if self._loss else loss
-        rate = self._progress.tasks[0].speed or 0.0
+        task = self._progress.tasks[0]
+        rate = task.completed / task.elapsed if task.elapsed else 0.0
         self._progress.update(self._task, advance=rows, loss=self._loss, rate=rate)
 
     def validated(self, record: Mapping[str, float]) -> None:

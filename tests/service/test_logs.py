@@ -35,6 +35,27 @@ def test_terminal_gets_readable_lines(monkeypatch, capfd):
     assert not line.startswith("{")
 
 
+HOSTILE = "a\x1b[31m\x9b2J\u202e\u2028b"
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_values_of_others_command_no_terminal(monkeypatch, capfd, tty):
+    """Nor do they make a second line; the JSON is the same JSON."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: tty)
+    make_logger("info").info("model_refused", model=HOSTILE)
+    line = re.sub(r"\x1b\[[\d;]*m", "", capfd.readouterr().err) if tty else capfd.readouterr().err
+    assert line.removesuffix("\n").isprintable()
+    assert r"a\u001b[31m\u009b2J\u202e\u2028b" in line
+    if not tty:
+        assert json.loads(line)["model"] == HOSTILE
+
+
+def test_path_that_is_no_utf8_is_logged(capfd):
+    """Its odd bytes are spelled out; a log line is not lost for them."""
+    make_logger("info").info("model_refused", path="a\udcff")
+    assert json.loads(capfd.readouterr().err)["path"] == r"a\udcff"
+
+
 def test_frames_say_where_without_saying_what():
     """Causes too, and no message: it may quote a text."""
 
