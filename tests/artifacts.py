@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,17 @@ HIDDEN_SIZE = 16
 
 
 def write_artifact(
-    folder: Path, name: str = "tiny", version: str = "1", labels: tuple[str, ...] = LABELS
+    folder: Path,
+    name: str = "tiny",
+    version: str = "1",
+    labels: tuple[str, ...] = LABELS,
+    change: Callable[[bytes], bytes] = bytes,
 ) -> Path:
-    """Write an artifact into `folder`, which must not exist."""
+    """Write an artifact into `folder`, which must not exist; `change` is done to its graph."""
     tokenizer = train_tokenizer()
     vocab_size = sentencepiece.SentencePieceProcessor(model_proto=tokenizer).vocab_size()
-    contents = {MODEL_FILE: make_model(vocab_size, len(labels)), TOKENIZER_FILE: tokenizer}
+    model = change(make_model(vocab_size, len(labels)))
+    contents = {MODEL_FILE: model, TOKENIZER_FILE: tokenizer}
     manifest = Manifest(
         name=name,
         version=version,

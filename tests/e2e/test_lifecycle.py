@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifacts import write_artifact
+from tests.artifacts import looping, write_artifact
 from tests.e2e.load import Load
 from tests.reliability.engine import Curve
 from tests.reliability.server import (
@@ -313,6 +313,86 @@ def test_bad_version_is_refused_and_the_old_one_serves_on(versions, tmp_path):
             assert reason in answer[1]["detail"]
         assert classify(server.port)[1]["version"] == "1"
         assert server.get("/health/ready").status == 200
+
+
+@contextmanager
+def never_ending(versions: Path, log: Path, **settings: object) -> Iterator[tuple[Server, int]]:
+    """A service with versions 1 and 2 in memory, and a third one that computes for ever."""
+    write_artifact(versions / "2", version="2")
+    admin_port = free_port()
+    chosen = {"admin_port": admin_port, "engine_stall_s": 0.2} | settings
+    with running(Server(versions, log, chosen)) as server:
+        assert post(admin_port, "/admin/versions/1")[0] == 200
+        write_artifact(versions / "3", version="3", change=looping)
+        yield server, admin_port
+
+
+def test_rollback_never_waits_for_a_version_that_is_being_loaded(versions, tmp_path):
+    """Who asked for that one is told; nothing of it is left, not even its thread."""
+    with never_ending(versions, tmp_path / "log") as (server, admin_port):
+        answers: list[tuple[int, dict]] = []
+        asked = threading.Thread(
+            target=lambda: answers.append(post(admin_port, "/admin/versions/3"))
+        )
+        asked.start()
+        computed_s = server.usage().cpu_s
+        until(lambda: server.usage().cpu_s > computed_s + 0.5)  # only the Loop computes
+        status, answer = post(admin_port, "/admin/rollback")
+        assert (status, answer["active"]) == (200, "2")
+        asked.join(20)
+        assert answers[0][0] == 409
+        assert "given up" in answers[0][1]["detail"]
+        assert post(admin_port, "/admin/versions/1")[0] == 200
+    assert ("activate", "cancelled", "3") in changes(tmp_path / "log")
+
+
+def test_version_that_is_never_loaded_is_refused_in_time(versions, tmp_path):
+    """The old one serves on, the watchdog of the engine is not concerned, SIGTERM is heard."""
+    log = tmp_path / "log"
+    with never_ending(versions, log, load_timeout_s=1.0) as (server, admin_port):
+        status, answer = post(admin_port, "/admin/versions/3")
+        assert (status, answer["detail"]) == (422, "it was not loaded within 1 s")
+        server.signal(signal.SIGHUP)
+        until(lambda: ("reload", "refused", "3") in changes(log))
+        assert classify(server.port)[1]["version"] == "1"
+        assert post(admin_port, "/admin/versions/2")[1]["active"] == "2"
+        server.signal(signal.SIGHUP)
+        assert server.stop(within_s=20.0) == 0
+
+
+def test_model_that_is_never_loaded_ends_the_start_in_time(tmp_path):
+    """With a line and an exit code, before anything listens."""
+    model = write_artifact(tmp_path / "model", change=looping)
+    code, said, seconds = refused("--model", model, "--port", 0, HEED_LOAD_TIMEOUT_S="1")
+    assert (code, said) == (2, "heed serve: it was not loaded within 1 s\n")
+    assert seconds < 1 + 2 * MARGIN
+
+
+def test_hangup_follows_a_link_that_was_switched(versions, tmp_path):
+    """As git-sync does it: a new link is renamed over the old one."""
+    write_artifact(versions / "2", version="2")
+    link, log = tmp_path / "current", tmp_path / "log"
+    link.symlink_to(versions / "1")
+    with service(link, log) as server:
+        assert classify(server.port)[1]["version"] == "1"
+        (tmp_path / "next").symlink_to(versions / "2")
+        (tmp_path / "next").replace(link)
+        server.signal(signal.SIGHUP)
+        until(lambda: ("reload", "activated", "2") in changes(log))
+        assert classify(server.port)[1]["version"] == "2"
+
+
+def test_backup_beside_the_versions_keeps_none_of_them_from_being_served(versions, tmp_path):
+    """Neither at the start nor at SIGHUP; the log names it."""
+    log = tmp_path / "log"
+    shutil.copytree(versions / "1", versions / "old")
+    with service(versions, log) as server:
+        write_artifact(versions / "2", version="2")
+        shutil.copytree(versions / "1", versions / "2-backup")
+        server.signal(signal.SIGHUP)
+        until(lambda: ("reload", "activated", "2") in changes(log))
+        assert classify(server.port)[1]["version"] == "2"
+    assert "2-backup is passed over: it is tiny version 1" in log.read_text()
 
 
 def test_hangup_activates_the_highest_version_on_disk(versions, tmp_path):

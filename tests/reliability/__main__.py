@@ -51,7 +51,7 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     unclear = (
         {"inconclusive"} if options.quick or options.only else {"inconclusive", "not measured"}
-    )
+    ) | {"undecided"}
     sys.exit(3 if verdicts & unclear else 0)
 
 
