@@ -128,7 +128,8 @@ def predict(
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or (out == "-" and Terminal().is_terminal),
+        redirect_stdout=False,  # rows are no lines above the bar
     )
     with bar:
         task = bar.add_task("", total=None, rate=0.0)

@@ -127,6 +127,10 @@ def _writer(out: str, escape_formulas: bool) -> Iterator[Writer]:
     if out != "-" and kind not in FORMATS:
         expected = ", ".join(FORMATS)
         raise ExportError(f"{out}: unknown output format, expected {expected}, or - for stdout")
+    if out != "-" and path.is_dir():
+        raise ExportError(f"{out} is a folder, expected a file")
+    if out == "-" and sys.stdout is None:
+        raise ExportError("stdout is closed, expected a file or a pipe")
     if escape_formulas and kind not in {".csv", ".tsv"}:
         raise ExportError(f"{out}: --escape-formulas is for .csv and .tsv")
     with _errors_of("stdout" if out == "-" else out):

@@ -24,7 +24,7 @@ class Terminal(Console):
         """Write to stdout, or to `stderr`; tables in a pipe are up to `piped_width` wide."""
         stream = sys.stderr if stderr else sys.stdout
         stream = getattr(stream, "rich_proxied_file", stream)  # below the guard, if there is one
-        super().__init__(file=stream, markup=False, highlight=False, emoji=False)
+        super().__init__(file=stream, stderr=stderr, markup=False, highlight=False, emoji=False)
         if not self.is_terminal:
             self.soft_wrap = True
             self.width = piped_width

@@ -22,15 +22,18 @@ REDRAWN = re.compile(r"\r?\x1b\[2K")  # of a bar: shown as a line each time
 LABELS = tuple(f"a{command}b" for command in COMMANDS if not re.search("[\ud800-\udfff]", command))
 
 
-def on_terminal(*arguments, columns: int = 80) -> str:
-    """What the command shows on a terminal of so many columns, without our own colours."""
+def on_terminal(*arguments, columns: int = 80, stdout: int | None = None) -> str:
+    """What the command shows on a terminal of so many columns, without our own colours.
+
+    `stdout` goes elsewhere, if it is given.
+    """
     leader, follower = pty.openpty()
     ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {k: v for k, v in ENVIRONMENT.items() if k not in {"COLUMNS", "NO_COLOR"}}
     process = subprocess.Popen(
         [HEED, *map(str, arguments)],
         stdin=follower,
-        stdout=follower,
+        stdout=follower if stdout is None else stdout,
         stderr=follower,
         cwd=ROOT,
         env=environment | {"TERM": "xterm"},
@@ -86,6 +89,16 @@ def test_rows_on_stdout_command_no_terminal(hostile):
     shown = on_terminal("predict", "--model", hostile / "model", hostile / "in.jsonl", "--out", "-")
     assert plain(shown)
     assert shown.count('"predicted_label"') == len(LABELS)
+
+
+def test_rows_go_to_stdout_while_a_terminal_shows_the_bar(tiny_artifact, tmp_path):
+    """`heed predict ... --out - > rows.jsonl` in a shell: no row is drawn above the bar."""
+    (tmp_path / "in.txt").write_text("where is my card " * 9 + "\n")
+    with (tmp_path / "rows.jsonl").open("wb") as file:
+        arguments = ("predict", "--model", tiny_artifact, tmp_path / "in.txt", "--out", "-")
+        shown = on_terminal(*arguments, stdout=file.fileno())
+    assert json.loads((tmp_path / "rows.jsonl").read_text())["text"].startswith("where is")
+    assert "predicted_label" not in shown
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "/" not in c and "\ud800" not in c])

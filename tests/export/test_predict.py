@@ -247,6 +247,14 @@ def test_folder_of_the_output_is_made(predictor, tmp_path):
     assert len(read_output(tmp_path / "new" / "out.csv")) == 1
 
 
+def test_folder_is_no_output(predictor, tmp_path):
+    """Known before the work, not after it."""
+    source = write_input(tmp_path, "jsonl", [{"text": "a"}])
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(ExportError, match=r"out\.csv is a folder, expected a file"):
+        predict(predictor, source, tmp_path / "out.csv")
+
+
 def test_output_that_cannot_be_written_is_an_error(predictor, tmp_path):
     """One line, not a traceback of the file system."""
     (tmp_path / "file").write_text("x")
