@@ -38,6 +38,9 @@ KINDS = {
     "ideographs": _ideographs,
     "combining marks": lambda size, _: ("e" + "\u0301" * 19) * (size // 20),
     "joined emoji": lambda size, _: "\U0001f468\u200d\U0001f469\u200d" * (size // 4),
+    "18 letters in one": lambda size, _: "\ufdfa" * size,
+    "controls": lambda size, _: "\x7f" * size,
+    "unknown letters": lambda size, _: "\ue000" * size,
     "spaces and dashes": lambda size, _: " -" * (size // 2),
 }
 
