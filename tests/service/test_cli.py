@@ -45,6 +45,14 @@ loader.Engine = fail
 """
 
 
+# One whose session is never made, which nothing can interrupt.
+HANGING = """
+import time
+import service.loader as loader
+loader.Engine = lambda *args: time.sleep(1000)
+"""
+
+
 def command(*options: object, code: str = CODE) -> list[str]:
     """The command line of a service."""
     return [sys.executable, "-W", "error", "-c", code, *map(str, options)]
@@ -185,6 +193,12 @@ def test_errors_at_start_are_one_line_and_an_exit_code(tiny_artifact, tmp_path):
         assert reason in stderr
         assert stderr.startswith("heed serve: ")
         assert stderr.count("\n") == 1
+
+
+def test_session_that_is_never_made_ends_the_start_in_time(tiny_artifact):
+    """Nobody waits for its thread, neither the loop nor the interpreter."""
+    code, stderr = fails("--model", tiny_artifact, code=HANGING + CODE, HEED_LOAD_TIMEOUT_S="0.5")
+    assert (code, stderr) == (2, "heed serve: it was not loaded within 0.5 s\n")
 
 
 def test_empty_admin_port_is_none(tiny_artifact):
