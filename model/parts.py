@@ -8,6 +8,7 @@ from model.checkpoint import CheckpointError
 from model.config import Config
 from model.data import LabelledTexts, check_known, hold_out, label_names, read_labelled
 from model.lines import Columns, DataError
+from service.runtime.artifact import ArtifactError, check_labels
 
 PARTS = ("validation", "test")  # kept as PART.jsonl: what export measures the artifact on
 
@@ -41,6 +42,10 @@ def read_data(request: Request) -> Data:
     training = request.config.training
     train_part = read_labelled(request.train, request.columns)
     labels = tuple(label_names(train_part))
+    try:
+        check_labels(labels)
+    except ArtifactError as error:
+        raise DataError(f"{request.train}: label {error}") from None
     if request.valid:
         valid = read_labelled(request.valid, request.columns)
         check_known(valid, labels)

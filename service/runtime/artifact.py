@@ -156,6 +156,18 @@ def check_name(kind: str, value: str) -> str:
     return value
 
 
+def check_labels(labels: Sequence[str]) -> None:
+    """Return if an artifact may have these; `heed train` asks before, `heed serve` after."""
+    seen: set[str] = set()
+    for label in labels:
+        reason = label_problem(label)
+        if label.strip() in seen:
+            reason = "is there twice, but for blanks at its ends"
+        if reason:
+            raise ArtifactError(f"{label!r} {reason}")
+        seen.add(label.strip())
+
+
 def label_problem(label: str) -> str | None:
     """Why `label` cannot be one; None if it can: people must see it, in one line of a terminal."""
     categories = {unicodedata.category(character) for character in label}
@@ -209,22 +221,12 @@ def _check_fields(raw: dict[str, Any]) -> None:
     for name, good in checks.items():
         if not good:
             raise ArtifactError(f"{MANIFEST_FILE} has an unusable value for {name}")
-    _check_labels(raw["labels"])
+    try:
+        check_labels(raw["labels"])
+    except ArtifactError as error:
+        raise ArtifactError(f"{MANIFEST_FILE} has an unusable value for labels: {error}") from None
     for name in ("name", "version"):
         check_name(name, raw[name])
-
-
-def _check_labels(labels: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for label in labels:
-        reason = label_problem(label)
-        if label.strip() in seen:
-            reason = "is there twice, but for blanks at its ends"
-        if reason:
-            raise ArtifactError(
-                f"{MANIFEST_FILE} has an unusable value for labels: {label!r} {reason}"
-            )
-        seen.add(label.strip())
 
 
 def _is_strings(value: object) -> bool:

@@ -208,6 +208,22 @@ def test_unseen_label_of_validation_is_an_error(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("label", "reason"),
+    [
+        ("a\x1b[2J", "holds a control character"),
+        ("a\nb", "holds a control character"),
+        ("\u200b", "shows nothing"),
+    ],
+)
+def test_label_that_no_artifact_may_have_stops_the_training(tmp_path, label, reason):
+    """Before it begins: nobody could export what it learns."""
+    rows = [*invented(20, seed=1), ("one text", label), ("another", label)]
+    train = write_rows(tmp_path / "train.jsonl", rows)
+    assert error_of(tmp_path, DataError, train=train) == f"{train}: label {label!r} {reason}"
+    assert not (tmp_path / "run").exists()
+
+
 def test_error_in_the_test_file_shows_before_training(tmp_path):
     """Not after an hour of it."""
     test = tmp_path / "test.jsonl"
