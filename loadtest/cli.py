@@ -24,6 +24,7 @@ from loadtest.target import Target, TargetError
 from loadtest.terminal import show
 from loadtest.texts import TextsError, iter_texts
 from loadtest.workload import Texts, Workload, WorkloadError, load_workload
+from service.runtime.files import FileError, replacing
 from service.runtime.safe import safe
 
 BAD_USE = 2
@@ -36,7 +37,7 @@ class SaveError(Exception):
 
 
 _ERRORS = (
-    *(DurationError, GateError, ResultError, RunError, SaveError),
+    *(DurationError, FileError, GateError, ResultError, RunError, SaveError),
     *(SloError, TargetError, TextsError, WorkloadError),
 )
 
@@ -211,7 +212,8 @@ def workload(
     """
     with _errors(BAD_USE):
         lengths = learn(iter_texts(data, text_column))
-        out.write_text(to_toml(lengths, rate, data.name), encoding="utf-8")
+        with replacing(out) as temporary:
+            temporary.write_text(to_toml(lengths, rate, data.name), encoding="utf-8")
     typer.echo("characters in a text")
     for name, characters in describe(lengths):
         typer.echo(f"  {name:<13} {characters:>7,}")
@@ -257,8 +259,9 @@ def _save(out: Path, result: Result) -> None:
         renderers |= {"junit.xml": to_junit, "summary.md": to_markdown}
     try:
         for name, render in renderers.items():
-            (out / name).write_text(render(result), encoding="utf-8")
-    except OSError as error:
+            with replacing(out / name) as temporary:
+                temporary.write_text(render(result), encoding="utf-8")
+    except FileError as error:
         exit_code = BAD_USE if result.command == "loadtest" else NOT_MEASURED
         raise _fail(f"cannot save the result: {error}", exit_code) from None
     finally:

@@ -12,11 +12,15 @@ from gevent.monkey import get_original
 from geventhttpclient.client import HTTPClient
 from geventhttpclient.url import URL
 
+from loadtest.fetch import clean
 from loadtest.payloads import Payload
 from loadtest.result import OK, TIMEOUT
 
 MAX_SLOTS = 8_000  # of one process: below what one local address has ports for
 SPARE_FILES = 64
+MAX_ANSWER = 256_000_000  # bytes: more than any proper one
+MAX_PROBLEM = 20_000
+TOO_LARGE = "answer too large"
 _poll = get_original("select", "poll")  # returns at once with 0: nothing to hand over to gevent
 
 
@@ -28,6 +32,7 @@ class Answer:
         outcome: `ok`, `timeout`, or a failure's short name, which never quotes the text sent.
         first_byte: when the head of the answer was there; None without an answer.
         version: of the model that answered.
+        detail: what the service said of a failure.
     """
 
     outcome: str
@@ -35,6 +40,7 @@ class Answer:
     first_byte: float | None = None
     size: int = 0
     version: str | None = None
+    detail: str = ""
 
 
 class Connections:
@@ -61,8 +67,9 @@ class Connections:
         try:
             response = client.request("POST", path, payload.body, headers)
             first_byte = time.monotonic()
-            content = bytes(response.read())
-            answer = Answer(OK, time.monotonic(), first_byte, len(content))
+            content = bytes(response.read(MAX_ANSWER + 1))
+            fits = len(content) <= MAX_ANSWER
+            answer = Answer(OK if fits else TOO_LARGE, time.monotonic(), first_byte, len(content))
         except gevent.Timeout as timeout:
             if timeout is not timer:
                 raise
@@ -77,6 +84,8 @@ class Connections:
             return answer
         self._idle.append(client)
         answer.outcome, answer.version = judge_answer(response.status_code, content, payload.texts)
+        if answer.outcome != OK:
+            answer.detail = detail_of(content)
         return answer
 
     def _connect(self) -> HTTPClient:
@@ -88,6 +97,15 @@ class Connections:
         )
         client._connection_pool._is_socket_alive = _is_alive  # type: ignore[method-assign]  # see there
         return client
+
+
+def detail_of(content: bytes | str) -> str:
+    """The `detail` of a problem (RFC 9457); empty where there is none."""
+    try:
+        said = json.loads(content[:MAX_PROBLEM])["detail"]
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return ""
+    return clean(said) if isinstance(said, str) else ""
 
 
 def judge_answer(status: int, content: bytes | str, texts: int) -> tuple[str, str | None]:
@@ -107,7 +125,7 @@ def judge_answer(status: int, content: bytes | str, texts: int) -> tuple[str, st
         return "no results in the answer", None
     if not isinstance(results, list) or len(results) != texts:
         return "wrong number of results", None
-    return OK, version if isinstance(version, str) else None
+    return OK, clean(version) if isinstance(version, str) else None
 
 
 def slots_for(rate_rps: float, timeout_s: float) -> int:

@@ -27,6 +27,7 @@ MARKS: dict[Outcome, str] = {
     "inconclusive": "?",
     "invalid": "?",
 }
+MAX_DETAILS = 3  # of a failure
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
@@ -110,6 +111,15 @@ def outcomes(stages: Sequence[Stage]) -> Counter[str]:
         for group in stage.groups:
             count.update(group.outcomes)
     return count
+
+
+def details(stages: Sequence[Stage]) -> dict[str, str]:
+    """What the service said of each failure, as far as it did."""
+    said: dict[str, dict[str, None]] = {}
+    for group in (group for stage in stages for group in stage.groups):
+        for outcome, texts in group.details.items():
+            said.setdefault(outcome, {}).update(dict.fromkeys(texts))
+    return {outcome: "; ".join([*texts][:MAX_DETAILS]) for outcome, texts in said.items()}
 
 
 def outcome_table(stages: list[Stage]) -> tuple[list[str], list[list[str]]]:

@@ -134,6 +134,7 @@ class Generator:
             first_byte_s=(answer.first_byte or answer.end) - begin,
             end_s=answer.end - begin,
             outcome=answer.outcome,
+            detail=answer.detail,
         )
         tally.add(request)
         self._report(stage, request, answer)

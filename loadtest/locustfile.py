@@ -23,13 +23,14 @@ from locust.exception import RescheduleTaskImmediately, StopUser
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # not installed: `loadtest` lies beside
 
-from loadtest.connections import judge_answer
+from loadtest.connections import detail_of, judge_answer
 from loadtest.durations import DurationError, parse_duration
 from loadtest.openloop import OpenLoopRun
 from loadtest.payloads import Payload, Payloads
 from loadtest.plan import Plan, open_plan
 from loadtest.recording import Recording, Request
 from loadtest.result import OK, TIMEOUT
+from loadtest.target import TargetError, base_url
 from loadtest.texts import TextsError
 from loadtest.workload import Mix, Texts, Workload, WorkloadError, load_workload
 
@@ -39,6 +40,12 @@ class _Closed(FastHttpUser):
 
     abstract = True
     insecure = False  # an API key goes only to a host whose certificate holds
+
+    def __init__(self, environment: Any) -> None:  # noqa: ANN401 - Locust's own class
+        """A user of the host as `base_url` has it: the web UI may have been given another."""
+        if self.host:
+            self.host = base_url(self.host)
+        super().__init__(environment)
 
     payloads: ClassVar[dict[str, Iterator[Payload]]]  # by kind, endless
     headers: ClassVar[dict[str, str]]
@@ -53,7 +60,7 @@ class _Closed(FastHttpUser):
     def send(self, kind: str) -> None:
         """One request and its record; cut off by the end of the run, it is `unfinished`."""
         payload = next(self.payloads[kind])
-        outcome, end, sent = "unfinished", None, time.monotonic()
+        outcome, detail, end, sent = "unfinished", "", None, time.monotonic()
         try:
             with self.client.post(
                 payload.path,
@@ -68,20 +75,26 @@ class _Closed(FastHttpUser):
                 context = {"outcome": outcome, "model_version": version}
                 response.request_meta["context"] = context
                 if outcome != OK:
+                    detail = detail_of(response.content or b"")
                     response.failure(outcome)
         finally:
-            self._record(payload, sent, end or time.monotonic(), outcome)
+            self._record(payload, (sent, end or time.monotonic()), outcome, detail)
         # Skips Locust's wait: a user stopped in it, even for 0 s, dies with its next request sent.
         raise RescheduleTaskImmediately
 
-    def _record(self, payload: Payload, sent: float, end: float, outcome: str) -> None:
+    def _record(
+        self, payload: Payload, moments: tuple[float, float], outcome: str, detail: str
+    ) -> None:
         if self.recording is None:
             return
+        sent, end = moments
         at_s = sent - self.began
         stages = self.recording.stages
         tally = next((s for s in stages if at_s < s.planned.end_s), stages[-1])
         sent_s, end_s = at_s - tally.planned.start_s, end - self.began - tally.planned.start_s
-        tally.add(Request(payload.kind, payload.texts, sent_s, sent_s, end_s, end_s, outcome))
+        request = Request(payload.kind, payload.texts, sent_s, sent_s, end_s, end_s, outcome)
+        request.detail = detail
+        tally.add(request)
 
 
 class Single(_Closed):
@@ -162,18 +175,20 @@ def prepare(environment: Any, **_: object) -> None:  # noqa: ANN401 - untyped in
         assert workload.text_pool  # noqa: S101 - reads the texts: now, and not under load
         if options.workload and options.headless and not (options.host or options.worker):
             sys.exit("Error: an open loop needs --host")
+        if environment.host:
+            environment.host = base_url(environment.host)
         if options.workload or (plan and plan.arrivals != "closed"):
             environment.user_classes = [OpenLoop]
             environment.open_loop = OpenLoopRun(
                 environment,
-                lambda: plan or open_plan([environment.host], workload),
+                lambda: plan or open_plan([base_url(environment.host)], workload),
                 headers,
                 result_file=options.result_file,
                 records=options.records,
             )
         else:
             prepare_closed(environment, workload, plan, headers)
-    except (TextsError, WorkloadError, DurationError, OSError) as error:
+    except (TargetError, TextsError, WorkloadError, DurationError, OSError) as error:
         sys.exit(f"Error: {error}")
     gevent.get_hub().loop.update_now()  # --run-time counts from gevent's clock, stale by now
 
@@ -206,7 +221,8 @@ def prepare_closed(
         task for task, share in zip(tasks, shares, strict=True) for _ in range(round(100 * share))
     ]
     _Closed.payloads = {kind: bodies(workload, kind) for kind in ("single", "batch", "explain")}
-    _Closed.headers = {"Content-Type": "application/json", **headers}
+    plain = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    _Closed.headers = plain | headers
     _Closed.network_timeout = _Closed.connection_timeout = workload.timeout_s
     if plan:
         _Closed.recording = Recording(plan)

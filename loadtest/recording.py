@@ -13,6 +13,7 @@ from loadtest.histogram import Distribution, encode, new_histogram, record
 from loadtest.plan import Plan, PlannedStage
 from loadtest.result import DROPPED, OK, Group, Second, Stage
 
+MAX_DETAILS = 3  # of an outcome
 SECOND_DIGITS = 2  # of the histograms of single seconds: 1 %, a seventh of the memory
 
 
@@ -22,6 +23,7 @@ class Request:
 
     Attributes:
         outcome: `ok`, `timeout`, `dropped`, or a failure by its short name.
+        detail: what the service said of a failure; empty if nothing.
         texts: in the request.
         sent_s, first_byte_s, end_s: equal to `due_s` where there was none.
     """
@@ -33,11 +35,13 @@ class Request:
     first_byte_s: float
     end_s: float
     outcome: str = ""
+    detail: str = ""
 
 
 @dataclass(slots=True)
 class _GroupTally:
     outcomes: Counter[str] = field(default_factory=Counter)
+    details: dict[str, list[str]] = field(default_factory=dict)
     good: int = 0
     texts: int = 0
     from_scheduled: HdrHistogram = field(default_factory=new_histogram)
@@ -46,14 +50,24 @@ class _GroupTally:
     def to_dict(self) -> dict[str, Any]:
         return {
             "outcomes": dict(self.outcomes),
+            "details": self.details,
             "good": self.good,
             "texts": self.texts,
             "from_scheduled": encode(self.from_scheduled),
             "from_sent": encode(self.from_sent),
         }
 
+    def note(self, outcome: str, detail: str) -> None:
+        """Keep the first few different ones."""
+        kept = self.details.setdefault(outcome, [])
+        if detail not in kept and len(kept) < MAX_DETAILS:
+            kept.append(detail)
+
     def merge(self, other: dict[str, Any]) -> None:
         self.outcomes.update(other["outcomes"])
+        for outcome, details in other["details"].items():
+            for detail in details:
+                self.note(outcome, detail)
         self.good += other["good"]
         self.texts += other["texts"]
         self.from_scheduled.decode_and_add(other["from_scheduled"])
@@ -94,6 +108,8 @@ class StageTally:
         """Count one request that has its outcome."""
         group = self._groups[request.kind]
         group.outcomes[request.outcome] += 1
+        if request.detail:
+            group.note(request.outcome, request.detail)
         second = self._second(request.due_s)
         second.counts["offered"] += 1
         if request.outcome == DROPPED:

@@ -31,6 +31,7 @@ class Part(NamedTuple):
     spread: list[Chart]
     server: list[Chart]
     outcomes: tuple[list[str], list[list[str]]] | None
+    details: dict[str, str]
     hint: str
 
 
@@ -117,6 +118,7 @@ def _part(result: Result, scenario: str) -> Part:
         spread=_spread(result, scenario, stages),
         server=server(pieces, bands),
         outcomes=figures.outcome_table(stages) if stages else None,
+        details=figures.details(stages),
         hint=f"Each point is the worst second of {per_point}; rates are means." * (per_point > 1),
     )
 

@@ -12,8 +12,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from loadtest.fetch import read_file
 from loadtest.histogram import Distribution
 
+MAX_RESULT = 256_000_000  # bytes: ten times that of an hour at many rates
 OK = "ok"
 TIMEOUT = "timeout"
 DROPPED = "dropped"
@@ -90,6 +92,7 @@ class Group(Frozen):
         offered: due by the schedule; each has exactly one outcome.
         outcomes: `ok`, `timeout` (no whole answer in time), `dropped` (due and never sent: no free
             slot, or a generator that was too late), or a failure by its short name.
+        details: by failure, the first few different things that the service said of it.
         good: answered properly within the deadline of the stage, counted from scheduled.
         texts: texts in proper answers.
         from_scheduled, from_sent: histograms of the proper answers, see `histogram.encode`.
@@ -98,6 +101,7 @@ class Group(Frozen):
     kind: Kind
     offered: int
     outcomes: dict[str, int]
+    details: dict[str, list[str]] = {}
     good: int
     texts: int
     from_scheduled: str
@@ -399,7 +403,7 @@ class Result(Frozen):
     def read(cls, path: Path) -> "Result":
         """A result that `to_json` wrote; ResultError names the file and the field."""
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(read_file(path, MAX_RESULT))
         except OSError as error:
             raise ResultError(f"{path}: {error.strerror}") from None
         except ValidationError as error:

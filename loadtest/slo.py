@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from loadtest.fetch import read_file
 from loadtest.quantity import (
     Confidence,
     Duration,
@@ -232,9 +233,10 @@ def load_slo(path: Path) -> Slo:
         SloError: the file cannot be read, is not YAML, or says something impossible.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SloError(f"{path}: cannot be read: {error}") from None
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise SloError(f"{path}: cannot be read: {reason}") from None
     return parse_slo(text, path)
 
 

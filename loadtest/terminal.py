@@ -79,7 +79,12 @@ def _headline(stages: Sequence[Stage]) -> dict[str, str]:
     tiles = figures.headline(list(stages))
     counts = figures.outcomes(stages)
     said = {t.name: f"{t.value}  ({t.note})" if t.note else t.value for t in tiles}
-    failures = {f"  {kind}": f"{count:,}" for kind, count in counts.items() if kind != OK}
+    details = figures.details(stages)
+    failures = {
+        f"  {kind}": f"{count:,}  {details.get(kind, '')}".rstrip()
+        for kind, count in counts.items()
+        if kind != OK
+    }
     return said | failures
 
 

@@ -150,7 +150,9 @@ def _steal(runs: Sequence[Run], validity: Validity) -> Check:
         measured="not measured" if unseen else show(max(ratios), "ratio"),
         limit=f"below {show(validity.steal, 'ratio', exact=True)}",
         ok=not unseen and max(ratios) < validity.steal,
-        advice="other machines on this host took the CPU: run again, at a quieter time or place",
+        advice="the machine was not watched for half of the time or more: run again"
+        if unseen
+        else "other machines on this host took the CPU: run again, at a quieter time or place",
     )
 
 

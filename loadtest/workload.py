@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from loadtest.durations import DurationError, parse_duration
+from loadtest.fetch import read_file
 from loadtest.lengths import quantile, synthesise
 from loadtest.result import Kind
 from loadtest.texts import BUILT_IN, iter_texts, sample
@@ -233,17 +234,18 @@ def load_workload(name_or_path: str | Path, base: Path | None = None) -> Workloa
     """
     path = _find(str(name_or_path), base or Path())
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        data = tomllib.loads(read_file(path).decode("utf-8-sig"))
         workload = Workload.model_validate_json(json.dumps(data, default=str))
     except OSError as error:
         raise WorkloadError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise WorkloadError(f"{path}: not UTF-8 at byte {error.start}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise WorkloadError(f"{path}: not TOML: {error}") from None
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         raise WorkloadError(f"{path}: {_explain(problem)}") from None
+    except (ValueError, RecursionError) as error:  # also of a number of 5,000 digits
+        said = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise WorkloadError(f"{path}: not TOML: {said}") from None
     return _with_file_found(workload, path)
 
 

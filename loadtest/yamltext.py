@@ -26,7 +26,9 @@ def parse(text: str) -> tuple[Any, yaml.Node]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise YamlError(str(error.problem), line) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except RecursionError:
+        raise YamlError("nested too deeply") from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
         raise YamlError(str(error).splitlines()[0]) from None
 
 
@@ -38,6 +40,14 @@ def explain(error: ValidationError, node: yaml.Node) -> tuple[str, int, str]:
 
 class _Loader(yaml.SafeLoader):
     """YAML's plain types; a key that is there twice is an error, not the last one's."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401
+        """A few aliases of aliases would be gigabytes."""
+        if self.check_event(yaml.AliasEvent):
+            problem = "aliases (*name) are not read; write it out"
+            mark = self.get_mark()
+            raise yaml.composer.ComposerError(problem=problem, problem_mark=mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

@@ -12,8 +12,9 @@ from loadtest import cli
 from loadtest.bench import Bench
 from loadtest.result import Result
 from loadtest.workload import load_workload
-from tests.loadtest.made import outcomes
+from tests.loadtest.made import outcomes, result
 from tests.loadtest.stub import running_stub
+from tests.runs import little_room
 
 apps = {name: typer.Typer() for name in ("loadtest", "gate", "capacity", "workload")}
 for name, app in apps.items():
@@ -167,3 +168,28 @@ def test_a_gates_usage_errors_exit_3() -> None:
             [sys.executable, "-m", "heed", command, "--mistyped"], capture_output=True, check=False
         )
         assert ran.returncode == code
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("load", [["--users", "2"], ["--rate", "40"]])
+def test_failures_are_told_with_what_the_service_says(serve_stub, tmp_path: Path, load) -> None:
+    """In the terminal and the report, nothing in it obeyed."""
+    problem = {"status": 422, "detail": "inputs[0]: is <b>empty</b>\x1b[2J"}
+    options = [*load, "--duration", "1s", "--warm-up", "0s", "--out", str(tmp_path)]
+    with serve_stub(lambda _: (422, problem)) as stub:
+        ran = invoke("loadtest", f" {stub.url.upper()}// ", *options)
+    assert ran.exit_code == 1
+    [line] = [line for line in ran.stdout.splitlines() if "status 422" in line]
+    assert line.split(maxsplit=3)[3].rstrip() == r"inputs[0]: is <b>empty</b>\u001b[2J"
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "status 422: inputs[0]: is &lt;b&gt;empty&lt;/b&gt;" in report
+
+
+def test_result_without_room_leaves_the_old_one(tmp_path: Path) -> None:
+    """One line, and what was there stays."""
+    (tmp_path / "result.json").write_text("old", encoding="utf-8")
+    streams = CliRunner().isolation()  # in memory: what pytest captures goes to a file
+    with streams, little_room(100), pytest.raises(typer.Exit) as ended:
+        cli._save(tmp_path, result())
+    assert ended.value.exit_code == cli.NOT_MEASURED
+    assert [path.read_text("utf-8") for path in tmp_path.iterdir()] == ["old"]
