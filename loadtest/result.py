@@ -403,13 +403,18 @@ class Result(Frozen):
     def read(cls, path: Path) -> "Result":
         """A result that `to_json` wrote; ResultError names the file and the field."""
         try:
-            return cls.model_validate_json(read_file(path, MAX_RESULT))
+            result = cls.model_validate_json(read_file(path, MAX_RESULT))
         except OSError as error:
             raise ResultError(f"{path}: {error.strerror}") from None
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or "the file"
             raise ResultError(f"{path}: no load test result: {where}: {first['msg']}") from None
+        try:
+            latencies(result.stages)  # better known before a run that is compared with it
+        except Exception:  # of base64, zlib, struct and the library itself
+            raise ResultError(f"{path}: no load test result: a histogram is broken") from None
+        return result
 
     @cached_property
     def stages(self) -> list[Stage]:

@@ -74,8 +74,9 @@ def _lock(folder: Path) -> tuple[int, str | None]:
     command = shlex.join(["heed", *sys.argv[1:]])
     since = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"
     line = f"process {os.getpid()} on {socket.gethostname()} since {since}: {command}\n"
-    os.truncate(descriptor, 0)
-    os.write(descriptor, line.encode(errors="replace"))
+    with suppress(OSError):  # the disk is full; the lock holds without words too
+        os.truncate(descriptor, 0)
+        os.write(descriptor, line.encode(errors="replace"))
     return descriptor, None
 
 

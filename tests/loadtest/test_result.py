@@ -9,6 +9,15 @@ from tests.loadtest.made import group, run, stage
 from tests.loadtest.made import result as a_result
 
 
+def test_a_result_with_a_broken_histogram_is_refused(tmp_path: Path) -> None:
+    """Before the run that would be compared with it, whose result would be lost."""
+    broken = group([0.01]).model_copy(update={"from_scheduled": "AAAA"})
+    made = a_result(run(stage([0.01]).model_copy(update={"groups": [broken]})))
+    (tmp_path / "r.json").write_text(made.to_json(), encoding="utf-8")
+    with pytest.raises(ResultError, match=r"r\.json: no load test result: a histogram is broken"):
+        Result.read(tmp_path / "r.json")
+
+
 def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     """Every field."""
     made = a_result(run(stage([0.01, 0.02], timeout=1)))
