@@ -17,3 +17,11 @@ def parse_networks(text: str) -> tuple[Network, ...]:
     except ValueError as error:
         expected = "expected addresses or networks, such as 10.0.0.0/8"
         raise ValueError(f"{expected}: {error}") from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -27,6 +27,7 @@ from service.app import create_app
 from service.drain import DrainingServer
 from service.environment import warn_if_unknown
 from service.http.connections import Connections, admin_connections, raise_file_limit
+from service.http.hosts import Hosts
 from service.http.keys import warn_if_open
 from service.http.meter import ProtocolLimits
 from service.http.protocol import guarded_protocol
@@ -151,10 +152,16 @@ def _servers(app: FastAPI, settings: Settings) -> list[DrainingServer]:
 
     connections = Connections.from_settings(settings)
     app.state.answers.unread = connections.unread_bytes
-    config = config_of(app, settings, app.state.metrics, connections)
+    hosts = Hosts.of_public(settings)
+    config = config_of(app, settings, app.state.metrics, connections, hosts)
     servers = [DrainingServer(config, settings.shutdown_grace_s, refuse_rest)]
     if settings.admin_port is not None:
-        admin = config_of(create_admin_app(app), settings, connections=Connections.of_admin())
+        admin = config_of(
+            create_admin_app(app),
+            settings,
+            connections=Connections.of_admin(),
+            hosts=Hosts.of_admin(settings),
+        )
         servers.append(DrainingServer(admin, _CLOSE_S))
     return servers
 
@@ -164,6 +171,7 @@ def config_of(
     settings: Settings,
     metrics: Metrics | None = None,
     connections: Connections | None = None,
+    hosts: Hosts | None = None,
 ) -> uvicorn.Config:
     """How uvicorn runs `app`: behind the guard, with none of its own logs.
 
@@ -172,6 +180,7 @@ def config_of(
         settings: limits of the guard.
         metrics: count what it refuses; nothing does if None.
         connections: count those that are open; as the settings say if None.
+        hosts: names that it answers to; any if None.
     """
     if connections is None:
         connections = Connections.from_settings(settings)
@@ -186,6 +195,7 @@ def config_of(
             ProtocolLimits.from_settings(settings),
             connections,
             metrics.observe_refusal if metrics else lambda refusal: None,
+            hosts,
         ),
         ws="none",
         server_header=False,

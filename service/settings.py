@@ -17,6 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.networks import parse_networks
 
 MIN_RATE, MAX_RATE = 1e-6, 1e6
+_PORT = re.compile(r":[0-9]*$")
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
@@ -193,6 +195,12 @@ class Settings(BaseSettings):
         description="Addresses or networks, by commas, of proxies in front: exempt from "
         "max_connections_per_peer.",
     )
+    allowed_hosts: str = Field(
+        default="",
+        description="Host names, by commas, that requests may be sent to beside localhost and "
+        "addresses; * for any. If empty: on the admin port none; else any, but none with a dot on "
+        "loopback without keys and without trusted_proxies.",
+    )
     cors_origins: str = Field(
         default="", description="Origins, by commas, that browsers may call from; none if empty."
     )
@@ -255,6 +263,11 @@ class Settings(BaseSettings):
     )
 
     @property
+    def hosts(self) -> tuple[str, ...]:
+        """`allowed_hosts`, one by one, without ports."""
+        return tuple(_PORT.sub("", host) for host in _split(self.allowed_hosts))
+
+    @property
     def origins(self) -> tuple[str, ...]:
         """`cors_origins`, one by one."""
         return _split(self.cors_origins)
@@ -263,6 +276,16 @@ class Settings(BaseSettings):
     @classmethod
     def _check_proxies(cls, value: str) -> str:
         parse_networks(value)
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, value: str) -> str:
+        for host in _split(value):
+            if host != "*" and not _HOST.fullmatch(host):
+                raise ValueError(
+                    f"expected host names such as heed.example.org, or *; got {host!r}"
+                )
         return value
 
     @field_validator("cors_origins")

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import ipaddress
 import math
 import os
 import stat
@@ -15,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from structlog.typing import FilteringBoundLogger
 
 from service.http.ratelimit import Quota
+from service.networks import is_loopback
 from service.runtime.errors import HeedError
 from service.settings import RequestRate, Settings
 
@@ -223,13 +223,6 @@ def warn_if_open(settings: Settings, logger: FilteringBoundLogger) -> None:
     if settings.admin_port is not None:
         doors["change the model"] = settings.admin_host
     for what, host in doors.items():
-        if not _is_loopback(host):
+        if not is_loopback(host):
             detail = f"no API keys: everybody who reaches this port may {what}; see heed keys"
             logger.warning("open_to_everybody", host=host, detail=detail)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

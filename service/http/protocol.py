@@ -9,6 +9,9 @@ when one moves, and pyproject.toml bounds the version.
 """
 
 import asyncio
+import os
+import re
+import select
 from collections.abc import Callable
 from dataclasses import dataclass
 from socket import SO_SNDBUF, SOL_SOCKET
@@ -21,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from service.http.connections import Connections
+from service.http.hosts import Hosts
 from service.http.meter import BODY, CLOSING, DONE, HEAD, LINGER, Meter, ProtocolLimits, Reading
 from service.http.refusals import Refusal, response
 from service.http.replay import without_upgrade
@@ -43,10 +47,14 @@ class Guard:
     connections: Connections
     sweep: Sweep
     on_refused: Callable[[Refusal], None]
+    hosts: Hosts
 
 
 def guarded_protocol(
-    limits: ProtocolLimits, connections: Connections, on_refused: Callable[[Refusal], None]
+    limits: ProtocolLimits,
+    connections: Connections,
+    on_refused: Callable[[Refusal], None],
+    hosts: Hosts | None = None,
 ) -> type["GuardedProtocol"]:
     """A class for `uvicorn.Config(http=...)`, of one server.
 
@@ -54,7 +62,9 @@ def guarded_protocol(
         limits: what one connection may do.
         connections: which of them may be open; its length is how many are.
         on_refused: called with the reason whenever a connection is refused or cut.
+        hosts: names that are answered to; any if None.
     """
+    names = hosts or Hosts()
 
     def check(now_s: float) -> bool:
         for connection in connections:
@@ -62,7 +72,7 @@ def guarded_protocol(
         return len(connections) > 0
 
     class Protocol(GuardedProtocol):
-        guard = Guard(limits, connections, Sweep(limits.shortest_s, check), on_refused)
+        guard = Guard(limits, connections, Sweep(limits.shortest_s, check), on_refused, names)
 
     return Protocol
 
@@ -101,6 +111,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._meter = Meter(self.guard.limits, self.guard.sweep.now_s)
         self._active: RequestResponseCycle | None = None  # being answered; `cycle` is the newest
         self._reading = Reading(self.guard.limits)
+        self._half_closed = False
+        self._line = self._piece = b""  # both hold the request line
         self._socket: asyncio.Transport
         self._handle: Handle
 
@@ -130,9 +142,43 @@ class GuardedProtocol(HttpToolsProtocol):
         self.guard.connections.release(self)
         self._handle.close = self._socket.close  # no circle of references is left behind
         self._handle.is_closing = self._socket.is_closing
+        self._handle.write = self._socket.write
         super().connection_lost(exc)
         _disconnect(self._active)
         self._active = None
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more: True if it may still read, and is owed an answer.
+
+        One that has left looks the same, until something is sent: then its system answers with a
+        reset. So it is sent the first byte of its answer, the same for every answer. Without a
+        reset it is there, or its machine is not: what it asked for is computed.
+        """
+        active, phase = self._active, self._meter.phase
+        if active is None or active.response_complete or phase in (BODY, LINGER):
+            return False
+        self.cycle.keep_alive = False
+        self._half_closed = True
+        if not active.response_started and not self.unread_bytes:
+            self._send_first_byte()
+        return not self._is_reset()
+
+    def _send_first_byte(self) -> None:
+        """At once, as the transport would only at the end of the loop's turn."""
+        try:
+            os.write(self._socket.get_extra_info("socket").fileno(), b"H")
+        except OSError:
+            return  # reset: seen by whoever looks
+        self._handle.write = self._write_rest
+
+    def _write_rest(self, data: bytes) -> None:
+        self._handle.write = self._socket.write
+        self._socket.write(data[1:])
+
+    def _is_reset(self) -> bool:
+        poll = select.poll()
+        poll.register(self._socket.get_extra_info("socket").fileno(), 0)
+        return bool(poll.poll(0))  # POLLERR or POLLHUP, which nobody has to ask for
 
     def resume_writing(self) -> None:
         """The client has read a large part of what it was sent."""
@@ -182,16 +228,21 @@ class GuardedProtocol(HttpToolsProtocol):
         meter = self._meter
         if meter.phase == DONE:
             meter.head_begins(self.guard.sweep.now_s, inside=False)
+        self._piece, in_line = bytes(piece), not self.headers
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
             self.parser, head = without_upgrade(self)
+            self._line = b""  # it comes again
             self._feed(head + bytes(piece[upgrade.args[0] :]))
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause.refusal if isinstance(cause, _RefusedError) else Refusal.MALFORMED)
         else:
-            if meter.phase != DONE:
+            if in_line and meter.phase == HEAD:
+                self._line += self._piece
+            self._piece = b""  # a connection that idles holds nothing
+            if meter.phase <= BODY:
                 refusal = meter.count(len(piece), self.guard.sweep.now_s)
                 if refusal is not None:
                     self._refuse(refusal)
@@ -211,10 +262,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._meter.inside and self._head_bytes() > limits.max_header_bytes
         ):
             raise _RefusedError(Refusal.HEADERS)
-        version = self.parser.get_http_version()
-        hosts = [name for name, _ in self.headers].count(b"host")
-        if version not in _VERSIONS or hosts > 1 or (not hosts and version == "1.1"):
-            raise _RefusedError(Refusal.MALFORMED)
+        self._check_head()
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise _RefusedError(Refusal.MALFORMED)
@@ -222,12 +270,46 @@ class GuardedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise _RefusedError(Refusal.PIPELINED)
         super().on_headers_complete()
+        self._line = b""
         self.headers = _NO_TRAILERS
         if self.expect_100_continue:
             # Answered before it was asked for the body, a client may send that or not: nobody
             # could tell what the next bytes are.
             self.cycle.keep_alive = False
         self._meter.body_begins(self.guard.sweep.now_s)
+
+    def _check_head(self) -> None:
+        """Refuse what is no HTTP, or means something else to another reader."""
+        version, hosts, refusal = self.parser.get_http_version(), 0, None
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+                refusal = self.guard.hosts.refusal(value)
+            elif name == b"transfer-encoding":
+                last = value.lower().rpartition(b",")
+                if last[2].strip() != b"chunked" or version == "1.0":
+                    raise _RefusedError(Refusal.MALFORMED)  # who knows where the body ends
+                if last[0]:
+                    raise _RefusedError(Refusal.CODING)
+        if (
+            version not in _VERSIONS
+            or hosts > 1
+            or (not hosts and version == "1.1")
+            or not self._is_http()
+        ):
+            raise _RefusedError(Refusal.MALFORMED)
+        if refusal is None and self.url[:1] != b"/":  # http://name/path, or * of OPTIONS
+            refusal = self.guard.hosts.refusal(_authority(self.url))
+        if refusal is not None:
+            raise _RefusedError(refusal)
+
+    def _is_http(self) -> bool:
+        """Whether the request line says so: the parser takes RTSP/1.0 and ICE/1.0 as well."""
+        line = b"%b %b HTTP/1." % (self.parser.get_method(), self.url)
+        received = self._line + self._piece
+        if self._meter.inside:  # a piece, at a place that is not known
+            return line in received
+        return received.lstrip(b"\r\n").startswith(line)
 
     def on_body(self, body: bytes) -> None:
         """Some content."""
@@ -238,6 +320,13 @@ class GuardedProtocol(HttpToolsProtocol):
         """The request is here as a whole."""
         if self._meter.phase == BODY:
             super().on_message_complete()
+            if not self.parser.should_keep_alive():
+                # A trailer field may say so, too late for what was taken from the header fields:
+                # the parser throws away what follows, and nobody would answer it.
+                self.cycle.keep_alive = False
+                if self.cycle.response_complete:
+                    self._close()
+                    return
             self._meter.phase = DONE
             if self.cycle.response_complete:
                 # Answered early. uvicorn stopped its timer when the rest came, and does not
@@ -262,6 +351,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._reading.late(self.unread_bytes, now_s):
             self.guard.on_refused(Refusal.WRITE_TIMEOUT)
             self._socket.abort()
+        elif self._half_closed and self._is_reset():
+            self._socket.abort()  # its reset was on its way
         elif meter.phase == LINGER:
             if meter.lingered(now_s):
                 self._socket.close()
@@ -302,7 +393,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _answer(self, refusal: Refusal, cycle: RequestResponseCycle | None = None) -> None:
         fields = self.server_state.default_headers
-        self._socket.write(response(refusal, _request_id(cycle), fields))
+        self._handle.write(response(refusal, _request_id(cycle), fields))
+
+
+def _authority(target: bytes) -> bytes:
+    """Of a request target that is no path."""
+    return re.split(rb"[/?#]", target.partition(b"://")[2], maxsplit=1)[0]
 
 
 def _request_id(cycle: RequestResponseCycle | None) -> str:

@@ -19,6 +19,8 @@ class Refusal(StrEnum):
     HEADERS = "headers"  # 431: too many bytes or fields, before the body or behind it
     HEADER_TIMEOUT = "header_timeout"  # 408, or closed without a word if nothing was sent
     MALFORMED = "malformed"  # 400: no HTTP, or a message whose end two readers may see differently
+    HOST = "host"  # 421: a name that this port does not answer to
+    CODING = "transfer_coding"  # 501: a body that would have to be decoded first
     BODY_SIZE = "body_size"  # 413: the bytes of the body with its chunk framing
     BODY_TIMEOUT = "body_timeout"  # 408: a pause, or slower than `min_body_rate`
     PIPELINED = "pipelined"  # closed after the answers to the requests before
@@ -46,7 +48,15 @@ _ANSWERS = {
     Refusal.HEADER_TIMEOUT: _Refused(_SLOW, "the header fields did not end in time"),
     Refusal.MALFORMED: _Refused(
         Answer(400, "malformed-request", "Bad Request", "invalid"),
-        "this is not a valid HTTP/1.1 request, which has one Host",
+        "this is not a valid HTTP/1.1 request, which has one Host of a name and a port",
+    ),
+    Refusal.HOST: _Refused(
+        Answer(421, "unknown-host", "Misdirected Request", "invalid"),
+        "this port does not answer to that host name; HEED_ALLOWED_HOSTS says to which it does",
+    ),
+    Refusal.CODING: _Refused(
+        Answer(501, "transfer-coding", "Not Implemented", "invalid"),
+        "expected no Transfer-Encoding but chunked",
     ),
     Refusal.BODY_SIZE: _Refused(
         Answer(413, "body-too-large", "Content Too Large", "invalid"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 
 from service.http.connections import Connections
+from service.http.hosts import Hosts
 from service.http.meter import ProtocolLimits
 from service.http.peers import Peers
 from service.http.protocol import guarded_protocol
@@ -164,13 +165,14 @@ class Client:
 class GuardedServer:
     """A server, and what its guard saw."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  called in one place
         self,
         loop: str,
         app: Callable,
         limits: ProtocolLimits,
         connections: Connections,
         keep_alive_s: float,
+        hosts: Hosts | None = None,
     ) -> None:
         self.app = app
         self.refused: Counter[str] = Counter()
@@ -179,7 +181,7 @@ class GuardedServer:
         def count(refusal: str) -> None:
             self.refused[refusal] += 1
 
-        protocol = guarded_protocol(limits, self.connections, count)
+        protocol = guarded_protocol(limits, self.connections, count, hosts)
         self._sweep = protocol.guard.sweep
         config = uvicorn.Config(
             app,
@@ -235,12 +237,15 @@ def guarded(
     per_peer: int = 1000,
     trusted: str = "",
     keep_alive_s: float = 60,
+    hosts: Hosts | None = None,
     **changed: float,
 ) -> Iterator[GuardedServer]:
     """A server with `LIMITS`, some `changed`."""
     limits = {name: getattr(LIMITS, name) for name in LIMITS.__slots__} | changed
     connections = Connections(limit, per_peer, Peers(parse_networks(trusted)))
-    server = GuardedServer(loop, app or App(), ProtocolLimits(**limits), connections, keep_alive_s)
+    server = GuardedServer(
+        loop, app or App(), ProtocolLimits(**limits), connections, keep_alive_s, hosts
+    )
     try:
         yield server
     finally:

@@ -19,6 +19,25 @@ from tests.service.http.guarded import (
 )
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
+BAD_HOSTS = [
+    b"a b/..@<x>",
+    b"a b",
+    b"a/b",
+    b"u@a",
+    b"u:p@a:80",
+    b"a, b",
+    b":80",
+    b"a:99999",
+    b"a:b",
+    b"a:80:80",
+    b"a\xff",
+    b"[::1",
+    b"[1:2]",
+    b"::1",
+    b"a?b",
+    b"a#b",
+    b"http://a",
+]
 
 
 @pytest.fixture(scope="module", params=["uvloop", "asyncio"])
@@ -123,6 +142,16 @@ def test_head_behind_another_request_has_the_same_limits(server, body):
         b"GET / HTTP/3.0\r\n\r\n",
         b"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
         b"GET / HTTP/0.9\r\n\r\n",
+        b"GET / HTTP/0.9\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.7\r\nHost: a\r\n\r\n",
+        b"GET / http/1.1\r\nHost: a\r\n\r\n",
+        b"GET / RTSP/1.0\r\nHost: a\r\n\r\n",
+        b"\r\nOPTIONS / RTSP/1.0\r\nHost: a\r\n\r\n",
+        b"POST / RTSP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+        b"DESCRIBE rtsp://a/b RTSP/1.0\r\nCSeq: 1\r\n\r\n",
+        b"SOURCE /m ICE/1.0\r\nHost: a\r\n\r\n",
+        *(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n" for host in BAD_HOSTS),
+        *(b"GET http://" + host + b"/ HTTP/1.1\r\nHost: a\r\n\r\n" for host in (b"u@a", b"u:p@a")),
         b"GET /\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET http://a/ HTTP/1.1\r\nA: b\r\n\r\n",
@@ -150,7 +179,9 @@ def test_head_behind_another_request_has_the_same_limits(server, body):
         HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         HEAD + b"Transfer-Encoding: identity\r\n\r\n",
+        b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n\r\n",
@@ -175,6 +206,10 @@ def test_malformed_request_is_400(server, request_bytes):
     [
         (b"GET / HTTP/1.0\r\n\r\n", b"0"),
         (b"POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc", b"3"),
+        (b"GET / HTTP/1.1\r\nHost:\r\n\r\n", b"0"),
+        (b"GET / HTTP/1.1\r\nHost: heed_1.Example.\r\n\r\n", b"0"),
+        (b"GET / HTTP/1.1\r\nHost: [::1]:8000\r\n\r\n", b"0"),
+        (HEAD + b"Transfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", b"3"),
         (b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", b"0"),
         (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", b"0"),
         (b"\r\n\r\n" + GET, b"0"),
@@ -192,7 +227,7 @@ def test_unusual_request_is_served(server, request_bytes, body):
     assert not server.refused
 
 
-@pytest.mark.parametrize("step", [1, 7, 100_000])
+@pytest.mark.parametrize("step", [1, 3, 7, 11, 30, 100_000])
 @pytest.mark.parametrize("request_bytes", [post(b"hello"), chunked(b"hel", b"lo")])
 def test_wish_to_upgrade_is_ignored_and_the_body_kept(server, request_bytes, step):
     """As Java's client sends it with a POST; the connection stays usable."""
