@@ -1,12 +1,12 @@
 """What can be set about a run: named presets, a TOML file over them, flags over both. No torch."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from service.runtime.errors import HeedError
+from service.runtime.strict_toml import read_toml
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -120,10 +120,10 @@ def load_config(preset: str, file: Path | None = None, **training: float | None)
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(path)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; expected a TOML file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from None
 
 

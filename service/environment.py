@@ -6,17 +6,18 @@ its `HEED_SERVICE_HOST`, `HEED_PORT_8000_TCP` and others, and other commands hav
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from structlog.typing import FilteringBoundLogger
 
-from service.settings import Settings
+from service.settings import Settings, is_injected
 
 _KNOWN = tuple(f"HEED_{name.upper()}" for name in Settings.model_fields)
 # Of other commands; a harness of tests; and what Kubernetes says of a service.
 _OTHER = re.compile(
     r"HEED_(API_KEY|TRACEBACK|FUZZ_CASES|COMPOSE|SERVERS|SERVER_\w+|PROXY_(BIND|STATS))"
-    r"|HEED(_\w+)?_SERVICE_(HOST|PORT\w*)|HEED(_\w+)?_PORT(_\d+_(TCP|UDP)\w*)"
+    r"|HEED(_\w+)?_SERVICE_(HOST|PORT\w*)|HEED(_\w+)?_PORT(_\d+_(TCP|UDP|SCTP)\w*)"
+    r"|HEED_NAME|HEED_ENV_\w+"  # of a container that Docker links
 )
 
 
@@ -29,7 +30,12 @@ def unknown(names: Iterable[str]) -> dict[str, str | None]:
     return found
 
 
-def warn_if_unknown(names: Iterable[str], logger: FilteringBoundLogger) -> None:
-    """A line for each of `unknown`; never a value."""
-    for name, meant in unknown(names).items():
+def warn_if_unknown(environment: Mapping[str, str], logger: FilteringBoundLogger) -> None:
+    """A line for each of `unknown`, one for settings that an orchestrator took; never a value."""
+    injected = [name for name, value in environment.items() if is_injected(name, value)]
+    taken = sorted({*map(str.upper, injected)} & {*_KNOWN})
+    if taken:
+        detail = "holds the address of a service of that name: not set by people, so not read"
+        logger.warning("injected_setting", names=taken, detail=detail)
+    for name, meant in unknown(environment.keys() - injected).items():
         logger.warning("unknown_setting", name=name, meant=meant)

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -12,11 +12,17 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from service.networks import parse_networks
 
 MIN_RATE, MAX_RATE = 1e-6, 1e6
+_INJECTED = re.compile(r"(tcp|udp|sctp)://")
 _PORT = re.compile(r":[0-9]*$")
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
@@ -27,9 +33,25 @@ def _number(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
-def _unset(value: object) -> object:
-    """An empty variable, as shells and compose files pass on what they were not given."""
-    return None if value == "" else value
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def is_injected(name: str, value: str) -> bool:
+    """Whether a variable is Kubernetes' or Docker's word for the port of a service: `tcp://...`.
+
+    For a service `heed` that is HEED_PORT, for one called `heed-admin` HEED_ADMIN_PORT.
+    """
+    return name.upper().endswith("_PORT") and _INJECTED.match(value.strip().lower()) is not None
+
+
+class _Environment(EnvSettingsSource):
+    """Variables as orchestrators and people leave them: empty is not set, blanks do not count."""
+
+    def __call__(self) -> dict[str, Any]:
+        """What is set, by the names of the fields."""
+        found = ((name, value.strip()) for name, value in super().__call__().items())
+        return {name: text for name, text in found if text and not is_injected(f"_{name}", text)}
 
 
 def _check_rate(value: float) -> float:
@@ -50,6 +72,17 @@ class Settings(BaseSettings):
         env_prefix="HEED_", frozen=True, extra="ignore", allow_inf_nan=False
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment."""
+        return init_settings, _Environment(settings_cls)
+
     model: Path = Field(
         description="Artifact folder, or a folder of versions (it begins with the highest)."
     )
@@ -57,7 +90,9 @@ class Settings(BaseSettings):
         default="127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for all."
     )
     port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 takes a free one.")
-    execution_provider: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
+    execution_provider: Annotated[
+        Literal["auto", "cpu", "cuda", "tensorrt"], BeforeValidator(_lower)
+    ] = Field(
         default="auto",
         description="Where the model runs. auto is cuda if it starts, else cpu; any other is "
         "that or an error at start.",
@@ -213,7 +248,7 @@ class Settings(BaseSettings):
         default=0.0,
         description="Requests a second of one key, unless its entry says otherwise; 0 is no limit.",
     )
-    admin_port: Annotated[int | None, BeforeValidator(_unset)] = Field(
+    admin_port: int | None = Field(
         default=None,
         ge=0,
         le=65535,
@@ -254,8 +289,8 @@ class Settings(BaseSettings):
         le=86_400,
         description="Seconds an idle connection stays open; longer than a proxy in front keeps it.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="debug also logs probes and scrapes."
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
+        Field(default="info", description="debug also logs probes and scrapes.")
     )
     docs_enabled: bool = Field(
         default=True,

@@ -5,7 +5,6 @@ import hmac
 import math
 import os
 import stat
-import tomllib
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from service.http.ratelimit import Quota
 from service.networks import is_loopback
 from service.runtime.errors import HeedError
+from service.runtime.strict_toml import MAX_BYTES, parse_toml
 from service.settings import RequestRate, Settings
 
 ScopeName = Literal["classify", "explain", "batch", "admin"]
@@ -28,7 +28,6 @@ _ID = slice(len(PREFIX), len(PREFIX) + ID_LENGTH)
 _KEY_LENGTH = len(PREFIX) + ID_LENGTH + 1 + SECRET_LENGTH
 
 CHECK_S = 1.0  # a change of the file counts after this many seconds at the latest
-_MAX_FILE_BYTES = 1_000_000
 _NO_DIGEST = bytes(32)
 
 _Name = Annotated[str, Field(pattern=r"^\w[\w .@:/+-]{0,63}$")]
@@ -88,14 +87,10 @@ def parse(content: bytes, name: str) -> list[Key]:
     Raises:
         KeyFileError: with `name`, and the line or the entry that is wrong.
     """
-    if len(content) > _MAX_FILE_BYTES:
-        raise KeyFileError(f"{name}: has more than {_MAX_FILE_BYTES} bytes")
     try:
-        document = tomllib.loads(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise KeyFileError(f"{name}: byte {error.start} is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise KeyFileError(f"{name}: no TOML: {error}") from None
+        document = parse_toml(content)
+    except ValueError as error:
+        raise KeyFileError(f"{name}: {error}") from None
     entries = document.get("keys", [])
     if document.keys() - {"keys"} or not isinstance(entries, list):
         raise KeyFileError(f"{name}: expected tables [[keys]] and nothing else")
@@ -137,7 +132,8 @@ def read(path: Path) -> list[Key]:
     """
     _signature(path)  # a pipe would be waited for
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
     return parse(content, str(path))
@@ -151,8 +147,8 @@ def _signature(path: Path) -> _Signature:
         raise KeyFileError(f"{path}: {error.strerror}") from None
     if not stat.S_ISREG(status.st_mode):
         raise KeyFileError(f"{path}: is not a file")
-    if status.st_size > _MAX_FILE_BYTES:
-        raise KeyFileError(f"{path}: has more than {_MAX_FILE_BYTES} bytes")
+    if status.st_size > MAX_BYTES:
+        raise KeyFileError(f"{path}: has more than {MAX_BYTES} bytes")
     return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size
 
 

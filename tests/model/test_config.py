@@ -102,9 +102,21 @@ def test_bad_flag_is_named_without_a_file():
     assert error_of(epochs=0).startswith("configuration: training.epochs: ")
 
 
-@pytest.mark.parametrize("content", [b"[network", b"seed = ", b"\xff\xfe", b"a = 1\na = 2"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[network",
+        b"seed = ",
+        b"\xff\xfe",
+        b"a = 1\na = 2",
+        b"seed = " + b"[" * 5000,
+        b"seed = " + b"1" * 5000,
+        b"#\n" * 500_001,
+    ],
+    ids=lambda content: repr(content[:12]),
+)
 def test_broken_toml_names_the_file(tmp_path, content):
-    """Syntax and encoding."""
+    """Syntax, encoding, depth, digits, size."""
     path = tmp_path / "own.toml"
     path.write_bytes(content)
     assert error_of(file=path).startswith(f"{path} cannot be read as TOML: ")

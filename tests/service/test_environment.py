@@ -7,6 +7,7 @@ import pytest
 from service.environment import unknown, warn_if_unknown
 from service.logs import make_logger
 from service.settings import Settings
+from tests.service.test_settings import INJECTED
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,12 @@ def test_warning_names_the_variable_and_never_its_value(capfd):
     assert (line["event"], line["level"]) == ("unknown_setting", "warning")
     assert (line["name"], line["meant"]) == ("HEED_MAX_QUEU", "HEED_MAX_QUEUE_SIZE")
     assert "CANARY" not in str(line)
+
+
+def test_settings_that_an_orchestrator_took_are_one_line_and_no_slip(capfd):
+    """A service called heed takes HEED_PORT, one called heed-admin HEED_ADMIN_PORT."""
+    warn_if_unknown(INJECTED, make_logger("warning"))
+    (line,) = map(json.loads, capfd.readouterr().err.splitlines())
+    assert (line["event"], line["level"]) == ("injected_setting", "warning")
+    assert line["names"] == ["HEED_ADMIN_PORT", "HEED_PORT"]
+    assert "10.0.0.7" not in str(line)

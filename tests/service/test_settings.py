@@ -120,3 +120,73 @@ def test_status_of_refusals_is_set_by_its_variable(monkeypatch, tmp_path):
     """One of two numbers."""
     monkeypatch.setenv("HEED_SHED_STATUS", "429")
     assert Settings(model=tmp_path).shed_status == 429
+
+
+INJECTED = {
+    "HEED_SERVICE_HOST": "10.0.0.7",
+    "HEED_SERVICE_PORT": "8000",
+    "HEED_SERVICE_PORT_HTTP": "8000",
+    "HEED_PORT": "tcp://10.0.0.7:8000",
+    "HEED_PORT_8000_TCP": "tcp://10.0.0.7:8000",
+    "HEED_PORT_8000_TCP_PROTO": "tcp",
+    "HEED_PORT_8000_TCP_PORT": "8000",
+    "HEED_PORT_8000_TCP_ADDR": "10.0.0.7",
+    "HEED_ADMIN_SERVICE_HOST": "fd00::1",
+    "HEED_ADMIN_PORT": "udp://[fd00::1]:9000",
+    "HEED_ADMIN_PORT_9000_UDP": "udp://[fd00::1]:9000",
+    "HEED_MODEL_PORT": "tcp://10.0.0.8:80",
+    "HEED_NAME": "/web/heed",
+    "HEED_ENV_MODEL": "x",
+}
+
+
+def test_what_kubernetes_and_docker_inject_is_no_setting(monkeypatch, tmp_path):
+    """For services called heed, heed-admin and heed-model, and a link; arguments still win."""
+    for name, value in INJECTED.items():
+        monkeypatch.setenv(name, value)
+    expected = Settings.model_construct(model=tmp_path)
+    assert Settings(model=tmp_path).model_dump() == expected.model_dump()
+    assert Settings(model=tmp_path, port=9000, admin_port=9001).port == 9000
+
+
+def test_value_that_only_looks_injected_is_refused(monkeypatch, tmp_path):
+    """No word of a person is passed over."""
+    monkeypatch.setenv("HEED_PORT", "http://10.0.0.7:8000")
+    with pytest.raises(ValidationError, match="valid integer"):
+        Settings(model=tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields.keys() - {"model"}))
+@pytest.mark.parametrize("value", ["", " ", "\t\n"])
+def test_empty_variable_is_not_set(monkeypatch, tmp_path, name, value):
+    """As shells and compose files pass on what they were not given."""
+    monkeypatch.setenv(f"HEED_{name.upper()}", value)
+    assert getattr(Settings(model=tmp_path), name) == Settings.model_fields[name].default
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("log_level", "INFO", "info"),
+        ("log_level", " Warning ", "warning"),
+        ("execution_provider", "CPU", "cpu"),
+        ("docs_enabled", "FALSE", False),
+        ("shed_status", " 429 ", 429),
+        ("port", " 9000\n", 9000),
+        ("request_timeout_s", " 5 ", 5.0),
+        ("host", " 0.0.0.0 ", "0.0.0.0"),  # noqa: S104  nothing listens
+        ("allowed_hosts", " a , b ", "a , b"),
+    ],
+)
+def test_case_and_blanks_around_a_value_do_not_matter(monkeypatch, tmp_path, name, value, meant):
+    """What is meant is clear."""
+    monkeypatch.setenv(f"HEED_{name.upper()}", value)
+    assert getattr(Settings(model=tmp_path), name) == meant
+
+
+def test_model_that_is_empty_is_missing(monkeypatch):
+    """And no folder of that name."""
+    monkeypatch.setenv("HEED_MODEL", " ")
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert explain_invalid(caught.value) == "HEED_MODEL: Field required"

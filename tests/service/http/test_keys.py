@@ -86,6 +86,19 @@ def test_example_of_the_documentation_is_accepted():
     assert key.model_fields_set == Key.model_fields.keys()
 
 
+BOMBS = {
+    "nested arrays": (b"keys = " + b"[" * 5000, "no TOML: it is nested too deep"),
+    "nested tables": (b"keys = " + b"{a=" * 5000, "no TOML: it is nested too deep"),
+    "digits": (b"keys = " + b"1" * 5000, "no TOML: it has a number of too many digits"),
+    "deep name": (b"[" + b".".join([b"a"] * 5000) + b"]\n", "line 1 has a name of more than 100"),
+    "deep key": (b"\n" + b".".join([b"a"] * 5000) + b" = 1", "line 2 has a name of more than 100"),
+    "NUL": (b"[[keys]]\nid = 'a\0b'", "no TOML: "),
+    "UTF-16": ("[[keys]]".encode("utf-16"), "byte 0 is not UTF-8"),
+    "huge": (b"# \n" * 333_334, "has more than 1000000 bytes"),
+    "day that is none": (b"[[keys]]\ncreated = 2026-02-31", "no TOML: "),
+}
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -114,6 +127,10 @@ def test_example_of_the_documentation_is_accepted():
         (text(models='["\\n"]'), "f: entry 1: models: expected 1 to 64 letters"),
         (text() + text(), "f: entries 1 and 2 have the same id"),
         (b"#" * 1_000_001, "f: has more than 1000000 bytes"),
+        *((content, reason) for content, reason in BOMBS.values()),
+        (text(rate_limit="9" * 4000), "f: entry 1: rate_limit: "),
+        (text(burst="9" * 4000), "f: entry 1: burst: "),
+        (text(models="[" * 200 + "]" * 200), "f: entry 1: models: "),
     ],
 )
 def test_unusable_file_is_refused_in_one_line_that_says_where(content, reason):
@@ -180,6 +197,20 @@ def test_file_is_looked_at_once_a_second_and_parsed_when_it_changed(tmp_path, mo
         keys.verify(secret.encode(), step / 100)
     monkeypatch.undo()
     assert calls == ["stat", "stat"]
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_file_that_would_harm_its_reader_leaves_the_old_keys(tmp_path, capfd, kind):
+    """No request fails for it, and none is held up."""
+    path = tmp_path / "keys.toml"
+    secret, key = entry()
+    add(path, key)
+    keys = Keys(path, make_logger("info"), 0.0)
+    path.write_bytes(BOMBS[kind][0])
+    assert keys.verify(secret.encode(), 1.0) == key
+    assert "api_keys_not_read" in capfd.readouterr().err
+    with pytest.raises(KeyFileError, match=r"keys\.toml: "):
+        Keys(path, LOGGER, 0.0)
 
 
 def test_file_that_breaks_leaves_the_old_keys_and_one_line_in_the_log(tmp_path, capfd):
