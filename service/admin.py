@@ -36,8 +36,8 @@ def create_admin_app(app: FastAPI) -> FastAPI:
     admin_app.state = app.state
     for router in _ROUTERS:
         admin_app.include_router(router)
-    problems.install(admin_app, settings.shed_status)
     paths = frozenset(getattr(route, "path", "") for router in _ROUTERS for route in router.routes)
+    problems.install(admin_app, settings.shed_status, paths)
     admin_app.add_middleware(HeadAsGet)
     admin_app.add_middleware(
         BodyLimit, max_body_bytes=_MAX_BODY_BYTES, max_inflight_body_bytes=_MAX_BODY_BYTES

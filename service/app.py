@@ -9,14 +9,14 @@ from prometheus_client import CollectorRegistry
 from structlog.typing import FilteringBoundLogger
 
 from service.answers import Answers
-from service.api import classify, health, models, openapi
+from service.api import classify, docs, health, models, openapi
 from service.batcher import Batcher, Hooks
 from service.classifier import Classifier
 from service.encoder import Encoder
 from service.http import auth, problems
 from service.http.admission import Admission
 from service.http.headers import HeadAsGet, SecurityHeaders, allow_origins
-from service.http.limits import BodyLimit, PrintablePath
+from service.http.limits import BodyLimit, PrintablePath, SubPath
 from service.http.observe import Observe, Routes
 from service.items import Limits, Ticket
 from service.lines import Lines
@@ -28,7 +28,7 @@ from service.service_time import ServiceTime
 from service.settings import Settings
 
 _ROUTERS = (classify.router, models.router, health.router)
-_DOCS = frozenset({"/docs", "/openapi.json"})
+_PATHS = frozenset(getattr(route, "path", "") for router in _ROUTERS for route in router.routes)
 _LOG_S = 0.5  # at the end, for log lines that wait for their reader
 _COUNTED = frozenset({"/v1/classify"})  # what needs the engine: the metrics are about these
 
@@ -102,7 +102,9 @@ def create_app(settings: Settings, engine: EngineLike | None = None) -> FastAPI:
         version=heed_version(),
         lifespan=lifespan,
         openapi_url="/openapi.json" if settings.docs_enabled else None,
+        docs_url=None,
         redoc_url=None,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
         redirect_slashes=False,
         # FastAPI's own would send messages of exceptions, which may quote a text, to OpenTelemetry.
         telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -115,7 +117,10 @@ def create_app(settings: Settings, engine: EngineLike | None = None) -> FastAPI:
     app.state.on_stall = lambda: None  # what a server does when the engine hangs
     for router in _ROUTERS:
         app.include_router(router)
-    problems.install(app, settings.shed_status)
+    if settings.docs_enabled:
+        docs.install(app)
+    pages = frozenset({"/docs", "/openapi.json"} if settings.docs_enabled else ())
+    problems.install(app, settings.shed_status, _PATHS | pages)
     _add_middleware(app, settings, logger, check)
     openapi.install(app, settings)
     return app
@@ -128,7 +133,6 @@ def _add_middleware(
     check: Callable[[Ticket], None],
 ) -> None:
     """What a request passes before its endpoint. Added last is outermost."""
-    paths = frozenset(getattr(route, "path", "") for router in _ROUTERS for route in router.routes)
     app.add_middleware(HeadAsGet)
     app.add_middleware(
         BodyLimit,
@@ -142,12 +146,14 @@ def _add_middleware(
         Observe,
         metrics=app.state.metrics,
         logger=logger,
-        routes=Routes(known=paths | _DOCS, counted=_COUNTED),
+        routes=Routes(known=_PATHS | auth.DOCS, counted=_COUNTED),
         shed_status=settings.shed_status,
     )
     # Around all others, so that a page can also read why it was refused.
     allow_origins(app, settings.origins)
     app.add_middleware(SecurityHeaders)
+    if settings.root_path:
+        app.add_middleware(SubPath, root_path=settings.root_path)
 
 
 def limits_of(settings: Settings, workers: int) -> Limits:

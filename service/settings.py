@@ -24,6 +24,7 @@ from service.networks import parse_networks
 MIN_RATE, MAX_RATE = 1e-6, 1e6
 _INJECTED = re.compile(r"(tcp|udp|sctp)://")
 _PORT = re.compile(r":[0-9]*$")
+_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
@@ -294,7 +295,12 @@ class Settings(BaseSettings):
     )
     docs_enabled: bool = Field(
         default=True,
-        description="Serve /docs and /openapi.json; the page of /docs loads Swagger UI from a CDN.",
+        description="Serve /docs and /openapi.json.",
+    )
+    root_path: str = Field(
+        default="",
+        description="Path below which a proxy serves this, such as /heed, whether the proxy takes "
+        "it off or not.",
     )
 
     @property
@@ -306,6 +312,14 @@ class Settings(BaseSettings):
     def origins(self) -> tuple[str, ...]:
         """`cors_origins`, one by one."""
         return _split(self.cors_origins)
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_root_path(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if not _PATH.fullmatch(path):
+            raise ValueError(f"expected a path such as /heed; got {value!r}")
+        return path
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -1,4 +1,4 @@
-"""`/health/live`, `/health/ready`, `/metrics`: for orchestrators and Prometheus."""
+"""`/health/live`, `/health/ready` with their other names, `/metrics`: for orchestrators."""
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -6,13 +6,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from service.api.schemas import Health, problem_responses
 from service.dependencies import MetricsDep
 from service.errors import NotReadyError, RateLimitedError, UnauthenticatedError
+from service.http.auth import LIVE, READY
 
 router = APIRouter(tags=["operations"])
 
 
 @router.get("/health/live", summary="Is the process up?", responses=problem_responses())
 async def live() -> Health:
-    """200 as long as the process answers."""
+    """200 as long as the process answers. Also at `/livez` and `/healthz`."""
     return Health()
 
 
@@ -22,10 +23,19 @@ async def live() -> Health:
     responses=problem_responses(NotReadyError),
 )
 async def ready(request: Request) -> Health:
-    """200 once the model is loaded and warm, until the process is told to stop."""
+    """200 once the model is loaded and warm, until the process is told to stop.
+
+    Also at `/readyz`, `/ready`, `/health` and `/ping`.
+    """
     if not request.app.state.ready:
         raise NotReadyError("no model is loaded, or the service is shutting down")
     return Health()
+
+
+for _path in LIVE[1:]:
+    router.add_api_route(_path, live, include_in_schema=False)
+for _path in READY[1:]:
+    router.add_api_route(_path, ready, include_in_schema=False)
 
 
 @router.get(

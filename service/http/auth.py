@@ -15,8 +15,18 @@ from service.http.ratelimit import RateLimiter, header_fields
 from service.logs import RECORD_KEY, RequestRecord
 from service.settings import Settings
 
-PROBES = frozenset({"/health/live", "/health/ready"})
-_DOCS = frozenset({"/docs", "/openapi.json"})  # what they say is the same for every Heed
+# Under these names orchestrators, balancers and people look first. Those that may take an instance
+# out of use ask whether it is ready; those that may end it, whether it lives.
+LIVE = ("/health/live", "/livez", "/healthz")
+READY = ("/health/ready", "/readyz", "/ready", "/health", "/ping")
+PROBES = frozenset({*LIVE, *READY})
+# What they say is the same for every Heed.
+DOCS = frozenset(
+    {
+        *("/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"),
+        "/openapi.json",
+    }
+)
 _CLASSIFY: Mapping[str, ScopeName] = {"/v1/classify": "classify"}
 _KEY = "heed.key"  # where the `Key` of a request stands in the ASGI scope
 _HOW = "expected an API key: Authorization: Bearer KEY, or X-API-Key: KEY"
@@ -135,7 +145,7 @@ def install(
     if settings.api_keys_file is None:
         return
     if open_paths is None:
-        open_paths = PROBES | _DOCS if settings.docs_enabled else PROBES
+        open_paths = PROBES | DOCS if settings.docs_enabled else PROBES
     app.add_middleware(
         Authenticate,
         keys=Keys(settings.api_keys_file, logger, time.monotonic()),

@@ -30,6 +30,26 @@ class PrintablePath:
         await self._app(scope, receive, send)
 
 
+class SubPath:
+    """Pure ASGI: takes `root_path` off the paths that have it.
+
+    Proxies either do so themselves or leave it; both work, at once as well.
+    """
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        """Wrap `app`: all that looks at paths is within."""
+        self._app = app
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "http":
+            path = scope["path"].removeprefix(self._root_path)
+            if path[:1] in ("", "/"):  # not /heed of /heedless
+                scope = {**scope, "path": path or "/"}
+        await self._app(scope, receive, send)
+
+
 class BodyLimit:
     """Pure ASGI: limits each body, and all bodies that are held at the same time.
 

@@ -1,7 +1,8 @@
 """Every error as `application/problem+json` (RFC 9457), none with a part of the request in it."""
 
+import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -28,6 +29,7 @@ _ROUTING = {
     405: Answer(405, "method-not-allowed", "Method not allowed", "invalid"),
 }
 _DETAILS = {404: "there is nothing at this path", 405: "this path has no such method"}
+_LONGEST = 64  # characters of a path that may be a misspelt one
 
 
 def body_of(
@@ -51,8 +53,9 @@ def to_response(
     record: RequestRecord,
     headers: Mapping[str, str] | None = None,
     shed_status: int = 503,
+    hint: str = "",
 ) -> Response:
-    """The response to `error`; notes in `record` what becomes of it."""
+    """The response to `error`, with a `hint`; notes in `record` what becomes of it."""
     answer, detail = _describe(error)
     if isinstance(error, OverloadError):
         answer = answer._replace(status=shed_status)
@@ -65,19 +68,39 @@ def to_response(
         extra["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, BodyTooLargeError):
         extra["Connection"] = "close"  # the rest of the body will not be read
-    content = orjson.dumps(body_of(answer, detail, record.request_id, problems))
+    content = orjson.dumps(body_of(answer, detail + hint, record.request_id, problems))
     return Response(content, answer.status, extra, MEDIA_TYPE)
 
 
-def install(app: FastAPI, shed_status: int) -> None:
-    """Answer the errors of Heed, and those of the framework, as problems."""
+def install(app: FastAPI, shed_status: int, paths: Collection[str]) -> None:
+    """Answer the errors of Heed, and those of the framework, as problems.
+
+    Args:
+        app: whose errors.
+        shed_status: of a request that is refused because of load.
+        paths: that a misspelt one may be.
+    """
 
     async def handle(request: Request, error: Exception) -> Response:
-        headers = _allow(error) if isinstance(error, HTTPException) else None
-        return to_response(error, request.scope[RECORD_KEY], headers, shed_status)
+        record = request.scope[RECORD_KEY]
+        if not isinstance(error, HTTPException):
+            return to_response(error, record, None, shed_status)
+        headers = _allow(error)
+        hint = f": it takes {headers['Allow']}" if "Allow" in headers else ""
+        if error.status_code == 404 and (meant := _nearest(request.scope["path"], paths)):
+            hint = f"; perhaps {meant} was meant"
+        return to_response(error, record, headers, shed_status, hint)
 
     for kind in (*ANSWERS, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)
+
+
+def _nearest(path: str, known: Collection[str]) -> str | None:
+    """That of the `known` paths which was probably meant."""
+    if len(path) > _LONGEST:
+        return None
+    plain = "/" + "/".join(part for part in path.lower().split("/") if part)
+    return next(iter(difflib.get_close_matches(plain, known, 1, 0.75)), None)
 
 
 def _allow(error: HTTPException) -> dict[str, str]:

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import Message
 
 from service.app import create_app
+from service.http.auth import LIVE, READY
 from service.settings import Settings
 from tests.artifacts import LABELS, MAX_LENGTH
 
@@ -108,7 +109,51 @@ async def test_metrics_count_each_request_to_classify_once(serve, fake_engine):
     assert "_created" not in page
 
 
-@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/redoc"])
+LOADED = {
+    "/docs": "text/html",
+    "/docs/swagger-ui.css": "text/css",
+    "/docs/swagger-ui-bundle.js": "text/javascript",
+    "/docs/start.js": "text/javascript",
+    "/openapi.json": "application/json",
+}
+
+
+@pytest.mark.parametrize("root_path", ["", "/heed", "/team/heed/"])
+async def test_page_of_the_documentation_is_served_with_all_it_loads(tiny_artifact, root_path):
+    """Also below a path, whether a proxy takes it off or not; the document says where to ask."""
+    app = create_app(Settings(model=tiny_artifact, root_path=root_path))
+    below = root_path.rstrip("/")
+    async with client_of(app) as client:
+        for path, media_type in LOADED.items():
+            for answer in (await client.get(path), await client.get(below + path)):
+                assert answer.status_code == 200
+                assert answer.headers["content-type"].startswith(media_type)
+                assert len(answer.content) > 100
+        assert (await client.get(f"{below}/v1/models")).status_code == 503  # not loaded
+        assert (await client.get(f"{below}less/docs")).status_code == 404
+        document = (await client.get("/openapi.json")).json()
+    assert document.get("servers") == ([{"url": below}] if below else None)
+
+
+@pytest.mark.parametrize("value", ["heed", "//a", "/a//b", "/a b", "/../a", "http://a/b", "/a?b"])
+def test_root_path_that_is_no_path_is_refused(value):
+    """At start."""
+    with pytest.raises(ValueError, match="expected a path such as /heed"):
+        Settings(model="artifact", root_path=value)
+
+
+@pytest.mark.parametrize("path", [*LIVE, *READY])
+async def test_probes_answer_under_the_names_that_others_give_them(serve, path, capfd):
+    """Those that may end a process ask whether it lives, others whether it takes requests."""
+    async with serve() as client:
+        assert (await client.get(path)).json() == {"status": "ok"}
+        client.app.state.ready = False
+        assert (await client.get(path)).status_code == (200 if path in LIVE else 503)
+        assert (await client.head(path)).status_code == (200 if path in LIVE else 503)
+    assert '"request"' not in capfd.readouterr().err  # at debug, as all probes
+
+
+@pytest.mark.parametrize("path", [*LOADED, "/redoc"])
 async def test_docs_can_be_switched_off(tiny_artifact, path):
     """Then there is nothing at their paths."""
     app = create_app(Settings(model=tiny_artifact, docs_enabled=False))

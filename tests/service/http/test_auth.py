@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from service.errors import QueueFullError
+from service.http.auth import DOCS, PROBES
 from service.http.key_edit import add, make_secret, revoke
 from service.http.keys import CHECK_S, Key, KeyFileError, ScopeName
 
@@ -71,8 +72,8 @@ async def test_every_route_and_method_needs_a_key_but_the_probes(serve, file, cl
     methods = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "ODD")
     async with serve(api_keys_file=file) as client:
         document = (await client.get("/openapi.json")).json()
-        free = {"/health/live", "/health/ready", "/docs", "/openapi.json"}
-        paths = set(document["paths"]) | {"/nope", "/v1/classify/", "/health", "//health/live", "/"}
+        free = PROBES | DOCS
+        paths = set(document["paths"]) | {"/nope", "/v1/classify/", "/heal", "//health/live", "/"}
         assert {PATH, "/v1/models", "/metrics"} <= paths
         for path in paths - free:
             for method in methods:

@@ -64,6 +64,32 @@ async def test_routing_errors_are_problems(serve, method, path, status, allow):
     assert answer.headers.get("allow") == allow
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "told"),
+    [
+        ("POST", "/v1/classify/", "; perhaps /v1/classify was meant"),
+        ("POST", "/v1/clasify", "; perhaps /v1/classify was meant"),
+        ("POST", "/V1//Classify", "; perhaps /v1/classify was meant"),
+        ("POST", "/classify", "; perhaps /v1/classify was meant"),
+        ("GET", "/v1/model", "; perhaps /v1/models was meant"),
+        ("GET", "/health/ready/", "; perhaps /health/ready was meant"),
+        ("GET", "/docs/", "; perhaps /docs was meant"),
+        ("GET", "/", ""),
+        ("GET", f"/{CANARY}", ""),
+        ("GET", "/v1/classify" + "y" * 10_000, ""),
+        ("GET", "/v1/classify", ": it takes POST"),
+        ("DELETE", "/v1/models", ": it takes GET, HEAD"),
+    ],
+)
+async def test_error_of_routing_says_what_was_probably_meant(serve, method, path, told):
+    """The route or the methods, and nothing of what was asked for."""
+    async with serve() as client:
+        answer = await client.request(method, f"http://heed{path}")
+    said = {404: "there is nothing at this path", 405: "this path has no such method"}
+    assert answer.json()["detail"] == said[answer.status_code] + told
+    assert CANARY not in answer.text
+
+
 async def test_path_with_a_line_break_is_logged_and_counted_as_no_route(serve, capfd):
     """The router would find the route in front of it, past deadline and accounts."""
     async with serve() as client:
