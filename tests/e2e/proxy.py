@@ -39,13 +39,16 @@ class Proxy:
 
 
 @contextmanager
-def haproxy(first: int, second: int, ports: tuple[int, int]) -> Iterator[Proxy]:
+def haproxy(
+    first: int, second: int, ports: tuple[int, int], exempt: str = "127.0.0.1 ::1"
+) -> Iterator[Proxy]:
     """HAProxy in front of two ports of this machine.
 
     Args:
         first: port of an instance.
         second: port of the other one.
         ports: to listen on, for requests and for its statistics.
+        exempt: addresses without limits of their own; that of most tests stands for many clients.
     """
     assert HAPROXY is not None
     environment = {
@@ -53,6 +56,7 @@ def haproxy(first: int, second: int, ports: tuple[int, int]) -> Iterator[Proxy]:
         "HEED_SERVER_2": f"127.0.0.1:{second}",
         "HEED_PROXY_BIND": f"127.0.0.1:{ports[0]}",
         "HEED_PROXY_STATS": f"127.0.0.1:{ports[1]}",
+        "HEED_PROXY_EXEMPT": exempt,
     }
     process = subprocess.Popen(
         [HAPROXY, "-db", "-f", str(CONFIGURATION)],

@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -147,6 +147,56 @@ def test_request_that_kills_its_instance_is_sent_twice_at_most(tmp_path):
 
     assert asyncio.run(scenario()).split()[1] == b"502"
     assert len(set(seen)) == len(seen) == 2
+
+
+@pytest.mark.parametrize("trailer", [b"Connection: close", b"Proxy-Connection: close"])
+def test_trailer_of_one_client_leaves_no_request_of_another_unanswered(pair, trailer):
+    """They share the connections to the instances; one that nobody reads from is closed."""
+    _, proxy = pair
+    chunked = (
+        b"POST /v1/classify HTTP/1.1\r\nHost: heed\r\nContent-Type: application/json\r\n"
+        b'Transfer-Encoding: chunked\r\n\r\n10\r\n{"inputs": "ab"}\r\n0\r\n' + trailer + b"\r\n\r\n"
+    )
+    models = b"GET /v1/models HTTP/1.1\r\nHost: heed\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as other:
+        for number in range(30):
+            if number % 3 < 2:  # so that the instances, in turns, get both
+                with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
+                    client.sendall(chunked)
+                    assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+            else:
+                other.sendall(models)
+                assert other.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_source_has_a_share_of_the_connections(pair):
+    """One that opens more is cut at once; others, and those that are exempt, are not."""
+    _, proxy = pair
+    with ExitStack() as stack:
+
+        def connect(source: str) -> socket.socket:
+            client = socket.create_connection(("127.0.0.1", proxy.port), 5, (source, 0))
+            return stack.enter_context(client)
+
+        many = []
+        for _ in range(300):
+            with suppress(ConnectionError):  # cut as soon as it was there
+                many.append(connect("127.0.0.2"))
+        request = b"GET /health/ready HTTP/1.1\r\nHost: heed\r\n\r\n"
+        for source in ("127.0.0.3", "127.0.0.1"):
+            client = connect(source)
+            client.sendall(request)
+            assert client.recv(12) == b"HTTP/1.1 200"
+        open_ = 0
+        for client in many:
+            client.setblocking(False)
+            try:
+                client.recv(1)
+            except BlockingIOError:
+                open_ += 1
+            except ConnectionError:
+                pass
+        assert open_ == 256
 
 
 def test_client_cannot_choose_the_address_that_the_service_sees(tmp_path):
