@@ -10,7 +10,6 @@ when one moves, and pyproject.toml bounds the version.
 
 import asyncio
 import os
-import re
 import select
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from service.http.connections import Connections
+from service.http.head import has_no_version, is_http, objection
 from service.http.hosts import Hosts
 from service.http.meter import BODY, CLOSING, DONE, HEAD, LINGER, Meter, ProtocolLimits, Reading
 from service.http.refusals import Refusal, response
@@ -32,7 +32,6 @@ from service.http.sweep import Sweep
 from service.http.transport import Handle
 from service.logs import RECORD_KEY, RequestRecord, request_id
 
-_VERSIONS = frozenset({"1.0", "1.1"})
 _MAX_PIPELINED = 4  # requests that wait behind the one being answered; each takes 3 KB
 # Of answers that a client does not read; then the next one waits. The kernel alone would take 4 MB.
 _UNREAD_BYTES = 16_384
@@ -241,6 +240,8 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             if in_line and meter.phase == HEAD:
                 self._line += self._piece
+                if not meter.inside and has_no_version(self._line):
+                    self._refuse(Refusal.MALFORMED)
             self._piece = b""  # a connection that idles holds nothing
             if meter.phase <= BODY:
                 refusal = meter.count(len(piece), self.guard.sweep.now_s)
@@ -262,9 +263,14 @@ class GuardedProtocol(HttpToolsProtocol):
             self._meter.inside and self._head_bytes() > limits.max_header_bytes
         ):
             raise _RefusedError(Refusal.HEADERS)
-        self._check_head()
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        refusal = objection(version, self.url, self.headers, self.guard.hosts)
+        if refusal is not None:
+            raise _RefusedError(refusal)
+        if not is_http(self._line + self._piece, method, self.url, inside=self._meter.inside):
+            raise _RefusedError(Refusal.MALFORMED)
         if self.parser.should_upgrade():
-            if self.parser.get_method() == b"CONNECT":
+            if method == b"CONNECT":
                 raise _RefusedError(Refusal.MALFORMED)
             return  # it is fed once more, without
         if len(self.pipeline) >= _MAX_PIPELINED:
@@ -277,39 +283,6 @@ class GuardedProtocol(HttpToolsProtocol):
             # could tell what the next bytes are.
             self.cycle.keep_alive = False
         self._meter.body_begins(self.guard.sweep.now_s)
-
-    def _check_head(self) -> None:
-        """Refuse what is no HTTP, or means something else to another reader."""
-        version, hosts, refusal = self.parser.get_http_version(), 0, None
-        for name, value in self.headers:
-            if name == b"host":
-                hosts += 1
-                refusal = self.guard.hosts.refusal(value)
-            elif name == b"transfer-encoding":
-                last = value.lower().rpartition(b",")
-                if last[2].strip() != b"chunked" or version == "1.0":
-                    raise _RefusedError(Refusal.MALFORMED)  # who knows where the body ends
-                if last[0]:
-                    raise _RefusedError(Refusal.CODING)
-        if (
-            version not in _VERSIONS
-            or hosts > 1
-            or (not hosts and version == "1.1")
-            or not self._is_http()
-        ):
-            raise _RefusedError(Refusal.MALFORMED)
-        if refusal is None and self.url[:1] != b"/":  # http://name/path, or * of OPTIONS
-            refusal = self.guard.hosts.refusal(_authority(self.url))
-        if refusal is not None:
-            raise _RefusedError(refusal)
-
-    def _is_http(self) -> bool:
-        """Whether the request line says so: the parser takes RTSP/1.0 and ICE/1.0 as well."""
-        line = b"%b %b HTTP/1." % (self.parser.get_method(), self.url)
-        received = self._line + self._piece
-        if self._meter.inside:  # a piece, at a place that is not known
-            return line in received
-        return received.lstrip(b"\r\n").startswith(line)
 
     def on_body(self, body: bytes) -> None:
         """Some content."""
@@ -394,11 +367,6 @@ class GuardedProtocol(HttpToolsProtocol):
     def _answer(self, refusal: Refusal, cycle: RequestResponseCycle | None = None) -> None:
         fields = self.server_state.default_headers
         self._handle.write(response(refusal, _request_id(cycle), fields))
-
-
-def _authority(target: bytes) -> bytes:
-    """Of a request target that is no path."""
-    return re.split(rb"[/?#]", target.partition(b"://")[2], maxsplit=1)[0]
 
 
 def _request_id(cycle: RequestResponseCycle | None) -> str:

@@ -161,6 +161,16 @@ def test_body_that_would_have_to_be_decoded_is_501(server):
             assert client.is_closed()
 
 
+def test_request_line_without_a_version_is_refused_at_once(server):
+    """A client of HTTP/0.9 sends nothing more, and would wait."""
+    for pieces in ([b"GET /\r\n"], [b"GET", b" /\r", b"\n"], [b"\r\nGET / RTSP/1.0\r\nA: b\r\n"]):
+        with server.connect() as client:
+            for piece in pieces:
+                client.send(piece)
+            assert client.response().status == 400
+            assert client.is_closed()
+
+
 def test_request_for_another_host_is_421_and_says_which_setting_has_them():
     """Before the application is asked; also where the target of the request has the name."""
     with guarded(hosts=Hosts(["heed.example"])) as server:
