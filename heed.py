@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -40,7 +41,20 @@ _QUIET = {
 _EXTRAS = {"model": "train", "export": "export", "service": "serve", "loadtest": "load"}
 
 
-class _Gate(TyperCommand):
+class _Command(TyperCommand):
+    """A command whose options that take one value are given once."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # as `list_commands`
+        """As any command's; the last of two values would win without a word."""
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        for option, times in Counter(order).items():
+            single = option.param_type_name == "option" and not getattr(option, "multiple", True)
+            if single and times > 1 and not getattr(option, "is_flag", False):
+                raise _UsageError(f"{option.opts[0]} is given {times} times; expected once", ctx)
+        return super().parse_args(ctx, args)
+
+
+class _Gate(_Command):
     """A command whose usage errors exit with 3."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  click's own, vendored
@@ -79,9 +93,12 @@ class _LazyGroup(TyperGroup):
         part = _load(module, function) if asked else _stub(line)
         if not isinstance(part, typer.Typer):
             single = typer.Typer(add_completion=False, rich_markup_mode=None)
-            kind = _Gate if cmd_name in _GATES else TyperCommand
+            kind = _Gate if cmd_name in _GATES else _Command
             single.command(cmd_name, cls=kind)(part)
             part = single
+        else:
+            for each in part.registered_commands:
+                each.cls = _Command
         command = typer.main.get_command(part)
         assert isinstance(command, TyperCommand | TyperGroup)  # noqa: S101  typer makes no other
         command.name = cmd_name

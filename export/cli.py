@@ -10,34 +10,35 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from rich.table import Table
 
 from export.errors import ExportError
-from model.cli import Delimiter, Header, LabelColumn, TextColumns
+from model.columns import Columns
+from model.options import reads
+from model.rows import require_source
 from service.runtime.terminal import Terminal
 from service.runtime.versions import RUN_FILE, Versions, find_versions, is_run
 
 
+@reads(labels=True)
 def evaluate(
     source: Annotated[Path, typer.Argument(metavar="RUN_OR_ARTIFACT", help="What to evaluate.")],
     data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled file or hub data set.")],
+    columns: Columns,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the figures here.")
     ] = None,
-    text_column: TextColumns = ["text"],  # noqa: B006  typer's way to a default list
-    label_column: LabelColumn = "label",
-    delimiter: Delimiter = None,
-    header: Header = None,
 ) -> None:
     """Accuracy, macro-F1, calibration error and a table per class on labelled data.
 
     Example: heed evaluate artifacts/tickets held_back.csv --json figures.json
     """
     from model.data import read_labelled
-    from model.lines import Columns
     from service.runtime.files import replacing
 
     if json_file and json_file.is_dir():
         raise ExportError(f"--json {json_file} is a folder, expected a file")
     artifact = None if is_run(source) else find_versions(source)
-    rows = read_labelled(data, Columns(tuple(text_column), label_column, delimiter, header))
+    rows = read_labelled(data, columns)
+    for note in rows.notes:
+        Terminal(stderr=True).print(f"warning: {note}")
     from export.evaluate import evaluate as measure  # torch: what can be refused before it is
 
     figures = measure(_chosen(artifact) if artifact else source, rows)
@@ -95,15 +96,14 @@ def export(
     console.print(f"next: heed serve --model {shlex.quote(str(served_as(out)))}", soft_wrap=True)
 
 
+@reads(labels=False)
 def predict(
     source: Annotated[
         str, typer.Argument(metavar="INPUT", help="CSV, TSV, JSONL, Parquet, .txt, or - for lines.")
     ],
+    columns: Columns,
     model: Annotated[Path, typer.Option(help="Artifact, or a folder of versions.")],
     out: Annotated[str, typer.Option(help=".csv, .tsv, .jsonl, .parquet, or - for stdout.")],
-    text_column: TextColumns = ["text"],  # noqa: B006  typer's way to a default list
-    delimiter: Delimiter = None,
-    header: Header = None,
     escape_formulas: Annotated[
         bool,
         typer.Option("--escape-formulas", help="' before .csv and .tsv cells like =1+2 and @x."),
@@ -115,10 +115,10 @@ def predict(
     """
     found = find_versions(model)
     from export.predict import Predicted, predict_file
-    from model.lines import Columns, listed
+    from model.columns import listed
     from service.runtime.predictor import Predictor
 
-    columns = Columns(tuple(text_column), None, delimiter, header)
+    require_source(source)
     console = Terminal(stderr=True)
     predictor = Predictor(_chosen(found))
     bar = Progress(
@@ -150,7 +150,7 @@ def predict(
     if done.replaced:
         console.print(f"columns of an earlier prediction were replaced: {listed(done.replaced)}")
     for note in done.notes:
-        console.print(f"{out}: {note}")
+        console.print(f"note: {note}")
 
 
 def _chosen(found: Versions) -> Path:

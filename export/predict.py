@@ -10,8 +10,8 @@ from typing import Any
 
 from export.errors import ExportError
 from export.writers import FORMATS, JsonLines, Table, Writer, beside
+from model.columns import Columns
 from model.data import Batch, read_batches
-from model.lines import Columns
 from service.runtime.errors import HeedError
 from service.runtime.predictor import Predictor
 
@@ -62,9 +62,10 @@ def predict_file(  # noqa: PLR0913, PLR0917  an option of the command is a param
         ExportError: the output cannot be written.
     """
     done = Predicted()
+    notes: list[str] = []
     started = 0.0
     with _writer(out, escape_formulas) as writer:
-        for batch in read_batches(source, columns, _BATCH_SIZE):
+        for batch in read_batches(source, columns, _BATCH_SIZE, notes.append):
             started = started or time.monotonic()
             earlier = _earlier(list(batch.columns), columns.text)
             table = _classified(predictor, batch, earlier)
@@ -75,7 +76,7 @@ def predict_file(  # noqa: PLR0913, PLR0917  an option of the command is a param
             done.replaced = done.replaced or earlier
             done.seconds = time.monotonic() - started
             on_rows(done)
-    done.notes = tuple(writer.notes)
+    done.notes = (*notes, *(f"{out}: {note}" for note in writer.notes))
     return done
 
 

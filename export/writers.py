@@ -298,9 +298,13 @@ def _spelled(value: object) -> str:
 
 
 def _has_form(kind: "pa.DataType") -> bool:
-    """Whether Parquet can hold it: no object without members."""
-    empty = type(kind).__name__ == "StructType" and not kind.num_fields
-    return not empty and all(_has_form(kind.field(i).type) for i in range(kind.num_fields))
+    """Whether Parquet can hold it: no object without members, no null inside of another type.
+
+    pyarrow casts the latter to arrays that it refuses to write (26.0).
+    """
+    members = [kind.field(i).type for i in range(kind.num_fields)]
+    empty = type(kind).__name__ == "StructType" and not members
+    return not empty and all(str(it) != "null" and _has_form(it) for it in members)
 
 
 FORMATS: dict[str, Callable[..., Writer]] = {

@@ -22,8 +22,10 @@ from loadtest.runner import RunError
 from loadtest.slo import SloError, load_slo
 from loadtest.target import Target, TargetError
 from loadtest.terminal import show
-from loadtest.texts import TextsError, iter_texts
+from loadtest.texts import TEXTS_ONLY, TextsError, iter_texts
 from loadtest.workload import Texts, Workload, WorkloadError, load_workload
+from model.columns import Columns
+from model.options import reads
 from service.runtime.files import FileError, replacing
 from service.runtime.safe import safe
 
@@ -55,7 +57,7 @@ WorkloadName = Annotated[
 ]
 TextsFile = Annotated[
     Path | None,
-    typer.Option(help="One text a line, or .csv or .jsonl with a text column; .gz too."),
+    typer.Option(help="Texts to send, in any format that heed predict reads."),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for result.json and report.html.")]
 ApiKey = Annotated[str | None, typer.Option(envvar="HEED_API_KEY", help="Sent as bearer token.")]
@@ -63,8 +65,10 @@ Processes = Annotated[int, typer.Option(min=1, help="That share the sending in a
 SloFile = Annotated[Path, typer.Option("--slo", help="Objectives, see docs/gate.md.")]
 
 
+@reads(labels=False)
 def loadtest(
     url: Url,
+    columns: Columns,
     users: Users = None,
     rate: Rate = None,
     duration: Duration = "30s",
@@ -91,7 +95,7 @@ def loadtest(
     with _errors(BAD_USE):
         _prepare(out)
         seconds, warm_up_s = parse_duration(duration, least_s=1), parse_duration(warm_up)
-        load = _with_texts(load_workload(workload or "steady"), texts)
+        load = _with_texts(load_workload(workload or "steady"), texts, columns)
         assert load.text_pool  # noqa: S101 - read now: a bad file is better known before the run
         closed = users is not None or (rate is None and workload is None)
         bench = Bench([Target(url, api_key)], api_key, 1 if closed else processes)
@@ -198,11 +202,12 @@ def capacity(
     _conclude(out, result)
 
 
+@reads(labels=False)
 def workload(
-    data: Annotated[Path, typer.Argument(help="Your texts: .txt, .csv, .tsv or .jsonl; .gz too.")],
+    data: Annotated[str, typer.Argument(help="Your texts: CSV, JSONL, Parquet, a line each, ...")],
+    columns: Columns,
     out: Annotated[Path, typer.Option(help="The workload file to write.")] = Path("workload.toml"),
     rate: Annotated[float, typer.Option(min=0.1, help="Requests per second.")] = 100.0,
-    text_column: Annotated[str, typer.Option(help="Of a .csv, .tsv or .jsonl.")] = "text",
 ) -> None:
     """Learn from your data how long its texts are, and write a workload with such texts.
 
@@ -211,9 +216,9 @@ def workload(
     Example: heed workload tickets.csv --out tickets.toml --rate 200
     """
     with _errors(BAD_USE):
-        lengths = learn(iter_texts(data, text_column))
+        lengths = learn(iter_texts(data, columns))
         with replacing(out) as temporary:
-            temporary.write_text(to_toml(lengths, rate, data.name), encoding="utf-8")
+            temporary.write_text(to_toml(lengths, rate, Path(data).name), encoding="utf-8")
     typer.echo("characters in a text")
     for name, characters in describe(lengths):
         typer.echo(f"  {name:<13} {characters:>7,}")
@@ -231,12 +236,14 @@ def _errors(exit_code: int) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _with_texts(load: Workload, file: Path | None) -> Workload:
+def _with_texts(load: Workload, file: Path | None, columns: Columns) -> Workload:
     if file is None:
+        if columns != TEXTS_ONLY:
+            raise TextsError("--text-column and the like are of --texts; expected both")
         return load
-    for _ in iter_texts(file):  # a bad file is better known before the run
+    for _ in iter_texts(file, columns):  # a bad file is better known before the run
         pass
-    return load.model_copy(update={"texts": Texts(file=file.resolve())})
+    return load.model_copy(update={"texts": Texts.of(file, columns)})
 
 
 def _result_file(path: Path) -> Path:

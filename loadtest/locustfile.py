@@ -155,7 +155,7 @@ def add_options(parser: Any, **_: object) -> None:  # noqa: ANN401 - Locust's ow
     """Options beside Locust's own; the key may come from the environment, where `ps` shows none."""
     add = functools.partial(parser.add_argument, include_in_web_ui=False)
     add("--api-key", default="", env_var="HEED_API_KEY", help="sent as a bearer token")
-    add("--texts", type=Path, help="texts to send: .txt, .csv, .tsv or .jsonl, also .gz")
+    add("--texts", type=Path, help="texts to send, in any format that heed predict reads")
     add("--workload", help="open loop: a shipped workload (steady, ...) or a .toml file")
     add("--rate", type=float, help="open loop: requests/s of a workload of one stage")
     add("--duration", help="open loop: its length, e.g. 30s")

@@ -24,6 +24,7 @@ from loadtest.fetch import read_file
 from loadtest.lengths import quantile, synthesise
 from loadtest.result import Kind
 from loadtest.texts import BUILT_IN, iter_texts, sample
+from model.columns import Columns
 
 SHIPPED = Path(__file__).with_name("workloads")
 MAX_TEXTS = 4096  # different texts that one workload sends
@@ -68,6 +69,9 @@ class Part(BaseModel):
     )
 
 
+_LAYOUT = ("delimiter", "header", "quoting", "encoding", "format", "skip_bad")
+
+
 class Texts(Part):
     """Where the texts are from: exactly one of the first three.
 
@@ -75,13 +79,31 @@ class Texts(Part):
         built_in: the messages that Heed ships.
         file: see `texts.iter_texts`; relative to the workload's file.
         lengths: characters of made-up texts, ascending quantiles at equal steps.
-        text_column: of `file`.
+        text_column: of `file`, and so are the others: how it is laid out, see `Columns`.
     """
 
     built_in: Literal[True] | None = None
     file: Path | None = None
     lengths: Annotated[tuple[Characters, ...], Field(min_length=2, max_length=10_001)] | None = None
-    text_column: str = "text"
+    text_column: str | tuple[str, ...] = "text"
+    delimiter: str | None = None
+    header: bool | None = None
+    quoting: bool | None = None
+    encoding: str | None = None
+    format: str | None = None
+    skip_bad: bool = False
+
+    @classmethod
+    def of(cls, file: Path, columns: Columns) -> Self:
+        """The texts of a file that is read by `columns`."""
+        layout = {name: getattr(columns, name) for name in _LAYOUT}
+        return cls(file=file.resolve(), text_column=columns.text, **layout)
+
+    @property
+    def columns(self) -> Columns:
+        """How `file` is read."""
+        names = (self.text_column,) if isinstance(self.text_column, str) else self.text_column
+        return Columns(names, None, **{name: getattr(self, name) for name in _LAYOUT})
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -258,7 +280,7 @@ def shipped_workloads() -> list[str]:
 def _pool(texts: Texts, seed: int) -> tuple[str, ...]:
     rng = random.Random(f"{seed} texts")  # noqa: S311 - a load, not a secret
     if texts.lengths is None:
-        found = iter_texts(texts.file or BUILT_IN, texts.text_column)
+        found = iter_texts(texts.file, texts.columns) if texts.file else iter_texts(BUILT_IN)
         return tuple(sample(found, MAX_TEXTS, rng))
     mean = max(1.0, sum(texts.lengths) / len(texts.lengths))
     return tuple(synthesise(texts.lengths, rng, min(MAX_TEXTS, max(101, int(MAX_CHARS / mean)))))

@@ -14,42 +14,24 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from model.columns import Columns
+from model.options import reads
+from model.rows import require_source
 from service.runtime.terminal import Terminal
 
-TextColumns = Annotated[
-    list[str], typer.Option("--text-column", help="Column of the text; several are joined.")
-]
-LabelColumn = Annotated[str, typer.Option("--label-column", help="Column of the label.")]
-Delimiter = Annotated[
-    str | None,
-    typer.Option(
-        help="Between fields; \\t is a tab. Default: a comma, in .tsv a tab.",
-        callback=lambda value: "\t" if value == r"\t" else value,
-    ),
-]
-Header = Annotated[
-    bool | None,
-    typer.Option(
-        "--header/--no-header",
-        help="Whether the first line names the columns; without, columns are 0, 1, ...",
-    ),
-]
 
-
+@reads(labels=True)
 def train(
     train_source: Annotated[
         str, typer.Argument(metavar="TRAIN", help="CSV, TSV, JSONL, Parquet, or a hub data set.")
     ],
+    columns: Columns,
     out: Annotated[Path, typer.Option(help="Folder for the run.")],
     valid: Annotated[str | None, typer.Option(help="Validation data. Default: held out.")] = None,
     test: Annotated[str | None, typer.Option(help="Test data, looked at once, at the end.")] = None,
     preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same result. [0]")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most. [4 to 15, by size]")] = None,
-    text_column: TextColumns = ["text"],  # noqa: B006  typer's way to a default list
-    label_column: LabelColumn = "label",
-    delimiter: Delimiter = None,
-    header: Header = None,
     config: Annotated[Path | None, typer.Option(help="TOML over the preset.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in OUT.")] = False,
@@ -60,11 +42,11 @@ def train(
     """
     from model.config import load_config  # `heed train --help` without torch
     from model.folder import what_now
-    from model.lines import Columns
     from model.parts import Request
 
     settings = load_config(preset, config, seed=seed, epochs=epochs)
-    columns = Columns(tuple(text_column), label_column, delimiter, header)
+    for source in filter(None, (train_source, valid, test)):
+        require_source(source)  # before torch is imported, which takes seconds
     request = Request(train_source, out, valid, test, columns, settings, resume, overwrite)
     console = Terminal(stderr=True)
     try:

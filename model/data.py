@@ -1,73 +1,133 @@
-"""Labelled texts: read, checked, split and compared. Reading one row is `model.rows`'s."""
+"""Labelled texts: read, checked, split and compared. Where rows come from is `model.rows`'s."""
 
+import math
 import random
 import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from model.lines import Columns, DataError, listed
+from model.columns import MULTI_LABEL, Columns, DataError, described, listed
+from model.lines import Tell
 from model.rows import Rows, read_rows
 
 NO_TEXT = re.compile("[\0\ud800-\udfff]")  # no tokenizer, file or terminal takes these
+_SHOWN = 10  # bad rows that an error lists
 
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Texts and the label of each, in the order of `source`."""
+    """Texts and the label of each, in the order of `source`.
+
+    Attributes:
+        texts: one a row, none blank.
+        labels: one a row.
+        source: what was read.
+        rows: the number of each row in `source`, where bad ones count too; the first is 1.
+        notes: what was worth a warning in reading.
+    """
 
     texts: list[str]
     labels: list[str]
     source: str
+    rows: list[int] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.texts)
 
+    def row(self, index: int) -> int:
+        """The number in `source` of the row at `index`."""
+        return self.rows[index] if self.rows else index + 1
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive rows, ready to classify or to learn from.
+    """Rows in their order, ready to classify or to learn from.
 
     Attributes:
         texts: one a row; blank only if no label column was asked for.
         labels: one a row; None when no label column was asked for.
-        first_row: number of the first row; the first row of a source is 1.
+        rows: the number of each row in the source; the first row of a source is 1.
         columns: every column of the source as it was read, to be copied to an output.
     """
 
     texts: list[str]
     labels: list[str] | None
-    first_row: int
+    rows: list[int]
     columns: dict[str, list[Any]]
 
 
 def read_labelled(source: str, columns: Columns) -> LabelledTexts:
-    """All rows of a file, a folder or a hub data set (`name:split`).
+    """All rows of a file, a folder, an archive or a hub data set (`name:part`).
 
     Raises:
-        DataError: the source or a row of it cannot be used.
+        DataError: the source or rows of it cannot be used; all of those are counted.
     """
     if columns.label is None:
         raise DataError(f"{source}: a label column is needed")
-    data = LabelledTexts([], [], source)
-    for batch in read_batches(source, columns):
-        data.texts.extend(batch.texts)
-        data.labels.extend(batch.labels or ())
-    return data
+    notes: list[str] = []
+    texts: list[str] = []
+    labels: list[str] = []
+    numbers: list[int] = []
+    for batch in read_batches(source, columns, tell=notes.append):
+        texts += batch.texts
+        labels += batch.labels or ()
+        numbers += batch.rows
+    _check_first_row(source, columns, labels)
+    return LabelledTexts(texts, labels, source, numbers, tuple(notes))
 
 
-def read_batches(source: str, columns: Columns, batch_size: int = 1000) -> Iterator[Batch]:
+def read_batches(
+    source: str, columns: Columns, batch_size: int = 1000, tell: Tell = lambda line: None
+) -> Iterator[Batch]:
     """Rows of a file, a folder, a hub data set or stdin (`-`), without holding them all.
 
+    Args:
+        source: as the user named it.
+        columns: what is asked for.
+        batch_size: rows of a batch, at most.
+        tell: called with what is worth a warning.
+
     Raises:
-        DataError: the source or a row of it cannot be used. Earlier batches were yielded.
+        DataError: the source cannot be used, or rows of it; the batches before those were yielded,
+            and the rest was read to list them all (of stdin only to the end of the batch).
     """
-    for rows in read_rows(source, columns, batch_size):
-        texts = _checked(rows, columns.text, _any_text if columns.label is None else _text)
-        labels = None if columns.label is None else _checked(rows, (columns.label,), _label)
-        yield Batch(texts, labels, rows.first_row, rows.columns)
+    bad = _BadRows()
+    for rows in read_rows(source, columns, batch_size, tell):
+        batch = _checked(rows, columns, bad)
+        if bad.count and not columns.skip_bad:
+            if source == "-":
+                break
+        elif batch.texts:
+            yield batch
+    if bad.count and not columns.skip_bad:
+        raise DataError(f"{bad.source}, {bad}")
+    if bad.count:
+        tell(f"{bad.source}: {bad.count:,} bad rows are left out: {bad}")
+
+
+class _BadRows:
+    """What is wrong with rows: the first few, and how many there are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.source = ""
+        self._shown: list[str] = []
+
+    def add(self, rows: Rows, index: int, problem: str) -> None:
+        self.source = rows.source
+        self.count += 1
+        if self.count <= _SHOWN:
+            self._shown.append(f"{rows.where(index)}: {problem}")
+
+    def __str__(self) -> str:
+        more = f"; and {self.count - _SHOWN:,} more bad rows" if self.count > _SHOWN else ""
+        hint = " (--skip-bad goes on without them)" if self.count > 1 else ""
+        return "; ".join(self._shown) + more + hint
 
 
 def hold_out(
@@ -158,29 +218,53 @@ def warnings_for(
 
 def _subset(data: LabelledTexts, rows: Sequence[int]) -> LabelledTexts:
     texts, labels = [data.texts[row] for row in rows], [data.labels[row] for row in rows]
-    return LabelledTexts(texts, labels, data.source)
+    return LabelledTexts(texts, labels, data.source, [data.row(row) for row in rows], data.notes)
 
 
-def _checked(
-    rows: Rows, names: tuple[str, ...], check: Callable[[dict[str, Any]], str]
-) -> list[str]:
-    """`check` of the cells of each row in the columns `names`; its errors get file and row."""
+def _check_first_row(source: str, columns: Columns, labels: Sequence[str]) -> None:
+    """Refuse a first row that was taken for data because of positions, and is a header likely."""
+    if columns.header is not None or not all(name.isdigit() for name in columns.wanted):
+        return
+    counts = Counter(labels)
+    alone = [label for label, count in counts.items() if count == 1]
+    if len(labels) >= 20 and len(counts) > 2 and alone == labels[:1]:
+        raise DataError(
+            f"{source}: only the first row has the label {labels[0]!r}: is it a header? say "
+            "--header if it is, --no-header if it is a row of data"
+        )
+
+
+def _checked(rows: Rows, columns: Columns, bad: _BadRows) -> Batch:
+    """The rows that can be used; the others go to `bad`."""
     missing = [None] * len(rows)
-    columns = [rows.columns.get(name, missing) for name in names]
-    checked = []
-    for index, cells in enumerate(zip(*columns, strict=True)):
+    cells = [rows.columns.get(name, missing) for name in columns.wanted]
+    text_of = _any_text if columns.label is None else _text
+    texts, labels, kept = [], [], []
+    for index, values in enumerate(zip(*cells, strict=True)):
+        row = dict(zip(columns.wanted, values, strict=True))
         try:
-            checked.append(check(dict(zip(names, cells, strict=True))))
+            if index in rows.problems:
+                raise DataError(rows.problems[index])
+            label = "" if columns.label is None else _label(columns.label, row.pop(columns.label))
+            text = text_of(row)
         except DataError as problem:
-            raise DataError(f"{rows.where(index)}: {problem}") from None
-    return checked
+            bad.add(rows, index, str(problem))
+            continue
+        texts.append(text)
+        labels.append(label)
+        kept.append(index)
+    numbers = [rows.numbers[index] for index in kept]
+    copied = rows.columns
+    if len(kept) < len(rows):
+        copied = {name: [of[index] for index in kept] for name, of in rows.columns.items()}
+    return Batch(texts, None if columns.label is None else labels, numbers, copied)
 
 
 def _text(cells: dict[str, Any]) -> str:
     """The text of one row; of several columns, those that are null or blank are left out."""
     for name, cell in cells.items():
         if not isinstance(cell, str) and (cell is not None or len(cells) == 1):
-            raise DataError(f"column {name!r} holds {_described(cell)}; expected a string")
+            raise DataError(f"column {name!r} holds {described(cell)}; expected a string")
     return _readable("text", " ".join(cell for cell in cells.values() if cell and cell.strip()))
 
 
@@ -192,13 +276,17 @@ def _any_text(cells: dict[str, Any]) -> str:
     return "" if blank else _text(cells)
 
 
-def _label(cells: dict[str, Any]) -> str:
-    ((name, cell),) = cells.items()
-    if not isinstance(cell, str | int):  # bool is an int
-        raise DataError(
-            f"column {name!r} holds {_described(cell)}; expected a string or an integer"
-        )
-    return _readable("label", str(cell))
+def _label(name: str, cell: Any) -> str:  # noqa: ANN401  any cell of any format
+    """A label by one spelling: without outer blanks, NFC, true and false, whole numbers."""
+    if isinstance(cell, list | tuple):
+        raise DataError(f"column {name!r} holds a list: {MULTI_LABEL}")
+    if isinstance(cell, bool):
+        cell = str(cell).lower()
+    elif isinstance(cell, float) and math.isfinite(cell):
+        cell = int(cell) if cell.is_integer() else repr(cell)
+    if not isinstance(cell, str | int):
+        raise DataError(f"column {name!r} holds {described(cell)}; expected a string or a number")
+    return unicodedata.normalize("NFC", _readable("label", str(cell)).strip())
 
 
 def _readable(what: str, value: str) -> str:
@@ -207,7 +295,3 @@ def _readable(what: str, value: str) -> str:
     if NO_TEXT.search(value):
         raise DataError(f"the {what} holds a NUL or half a surrogate pair, which is no text")
     return value
-
-
-def _described(cell: object) -> str:
-    return "nothing (null)" if cell is None else f"{type(cell).__name__} {cell!r:.40}"

@@ -1,130 +1,268 @@
-"""Rows of the formats made of lines: CSV, TSV, JSONL and plain text."""
+"""Rows of the formats made of lines: CSV, TSV, JSON, fastText's and plain text.
+
+A parser yields (line, cells) for each row, where `line` is the line on which the row starts, and
+for a row that cannot be used (line, problem), a string that says why. It stops the source with a
+DataError only where nothing after that place can be trusted.
+"""
 
 import csv
-import gzip
+import io
 import json
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, BinaryIO
 
-from service.runtime.errors import HeedError
+from model.columns import MULTI_LABEL, Columns, DataError, listed
 
 MAX_CELL_CHARACTERS = 10_000_000  # a longer CSV cell is a quote that was never closed
+MAX_ARRAY_BYTES = 2**30  # an array is read as a whole; more goes into a line each
+_PEEK = 65_536  # bytes that tell the encoding and the line ends
+_LABEL = re.compile(r"__label__(\S*)\s*")  # Joulin et al. 2016: fastText's own format
 
-Parsed = Iterator[dict[str, Any]]  # {"line": where the row starts, "cells": {column: value}}
+NO_LABELS = "lines have no labels; expected CSV, TSV, JSONL or Parquet"
 
-
-class DataError(HeedError):
-    """Input that cannot be used; the message says what, where (file, row) and what was expected."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns to read, and how a CSV or TSV file is laid out.
-
-    Attributes:
-        text: columns of the text; several are joined by one space.
-        label: column of the label; None reads texts only.
-        delimiter: between two cells; None is a comma for .csv, a tab for .tsv.
-        header: whether the first row names the columns. None: it does, unless every column
-            asked for is a position (0, 1, ...) that the first row does not have as a name.
-    """
-
-    text: tuple[str, ...] = ("text",)
-    label: str | None = "label"
-    delimiter: str | None = None
-    header: bool | None = None
-
-    def require_in(self, found: Sequence[str], source: str, hint: str = "") -> None:
-        """Raise DataError unless each column asked for is found once."""
-        for name in self._wanted:
-            if found.count(name) != 1:
-                problem = "more than one column" if name in found else "no column"
-                listing = f"columns found: {listed(found)}"
-                raise DataError(f"{source}: {problem} {name!r}; {listing}{hint}")
-
-    def header_in(self, first_row: Sequence[str]) -> bool:
-        """Whether `first_row` names the columns."""
-        positions = all(name.isascii() and name.isdigit() for name in self._wanted)
-        named = not positions or set(self._wanted) <= set(first_row)
-        return named if self.header is None else self.header
-
-    @property
-    def _wanted(self) -> tuple[str, ...]:
-        return self.text if self.label is None else (*self.text, self.label)
+Parsed = Iterator[tuple[int, dict[str, Any] | str]]
+Tell = Callable[[str], None]
 
 
-def listed(names: Iterable[str], limit: int = 12) -> str:
-    """Names in one line; long names and long lists are cut."""
-    short = [repr(name if len(name) <= 40 else name[:39] + "…") for name in names]
-    more = f" and {len(short) - limit} more" if len(short) > limit else ""
-    return ", ".join(short[:limit]) + more
+def parse_csv(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> Parsed:
+    """Rows of cells between delimiters; all have as many cells as the first row."""
+    layout = replace(
+        columns, delimiter=columns.delimiter or ",", quoting=columns.quoting is not False
+    )
+    yield from _table(source, lines, layout, tell)
 
 
-def parse_file(source: str, path: Path, kind: str, columns: Columns) -> Parsed:
-    """Rows of the file at `path`, called `source` in errors.
+def parse_tsv(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> Parsed:
+    """As CSV, but a tab between the cells, and quotes are characters like others."""
+    layout = replace(columns, delimiter=columns.delimiter or "\t", quoting=columns.quoting is True)
+    yield from _table(source, lines, layout, tell)
+
+
+def parse_json(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> Parsed:
+    """A JSON object a line."""
+    blank = _Blank(source, tell)
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            blank.line(number)
+            continue
+        blank.row()
+        try:
+            yield number, _object(json.loads(line, object_pairs_hook=_members))
+        except (ValueError, RecursionError) as error:
+            yield number, f"is not a JSON object ({error}); expected one object a line"
+
+
+def parse_json_file(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> Parsed:
+    """An array of JSON objects, or an object a line."""
+    rest = iter(lines)
+    first = next((line for line in rest if line.strip()), "")
+    if not first.lstrip().startswith("["):
+        yield from parse_json(source, _joined([first] if first else [], rest), columns, tell)
+        return
+    text = io.StringIO()
+    for line in _joined([first], rest):
+        if text.write(line) + text.tell() > MAX_ARRAY_BYTES:
+            raise DataError(f"{source}: an array of more than 1 GiB; write an object a line")
+    try:
+        rows = json.loads(text.getvalue(), object_pairs_hook=_members)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{source}: is not JSON ({error}); expected an array of objects") from error
+    for row in rows:
+        try:
+            yield 0, _object(row)
+        except ValueError as error:
+            yield 0, f"{error}; expected an array of objects"
+
+
+def parse_text(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> Parsed:
+    """Each line is a text in the column that is asked for; or `__label__x` and a text."""
+    labelled = False
+    for number, line in enumerate(lines, 1):
+        text = line.rstrip("\r\n")
+        if number == 1:
+            labelled = text.startswith("__label__")
+            if columns.label is not None and not labelled:
+                raise DataError(f"{source}: {NO_LABELS}, or lines that begin with __label__x")
+        yield number, _tagged(text, columns) if labelled else {columns.text[0]: text}
+
+
+def decoded(source: str, stream: BinaryIO, columns: Columns, tell: Tell) -> Iterator[str]:
+    """The lines of a file with their ends; a byte order mark is left out.
+
+    A line ends at LF; in a file whose first line ends at a CR without LF, at CR.
 
     Raises:
-        DataError: the file cannot be opened or unpacked, or a line is malformed or not UTF-8.
+        DataError: the bytes are not of the encoding; says where and what to try.
     """
-    try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
-            yield from PARSERS[kind](source, stream, columns)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{source}: cannot be read ({error})") from error
-
-
-def parse_text(source: str, stream: Iterable[bytes], columns: Columns) -> Parsed:
-    """Each line is a text, in the column that is asked for."""
-    for number, line in enumerate(_decoded(source, stream), 1):
-        yield {"line": number, "cells": {columns.text[0]: line.rstrip("\r\n")}}
-
-
-def _parse_json(source: str, stream: Iterable[bytes], _: Columns) -> Parsed:
-    for number, line in enumerate(_decoded(source, stream), 1):
-        if not line.strip():
-            continue
+    start = stream.peek(_PEEK)[:_PEEK] if hasattr(stream, "peek") else b""
+    encoding = columns.encoding or _encoding(source, start, tell)
+    end = re.search(rb"\r\0*\n?|\n", re.sub(rb'"[^"]*("|$)', b"", start))
+    bare = end is not None and not end[0].endswith(b"\n")
+    if encoding != "utf-8" or bare:
+        yield from _wrapped(source, stream, encoding, "\r" if bare else "\n")
+        return
+    offset = 0
+    for number, line in enumerate(stream, 1):
         try:
-            cells = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            problem = f"is not JSON ({error}); expected one object a line"
-            raise DataError(f"{source}, line {number}: {problem}") from error
-        if not isinstance(cells, dict) or not cells:
-            raise DataError(f"{source}, line {number}: expected a JSON object with columns")
-        yield {"line": number, "cells": cells}
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            place = f"byte 0x{line[error.start]:02x} at offset {offset + error.start}"
+            raise _not_decoded(f"{source}, line {number}: {place}", encoding) from error
+        offset += len(line)
+        yield text.removeprefix("\ufeff") if number == 1 else text
 
 
-def _parse_tsv(source: str, stream: Iterable[bytes], columns: Columns) -> Parsed:
-    return _parse_csv(source, stream, columns, "\t")
+def _encoding(source: str, start: bytes, tell: Tell) -> str:
+    for mark, encoding in ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32")):
+        if start.startswith(mark):
+            return encoding
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        tell(f"{source}: read as UTF-16, as its byte order mark says")
+        return "utf-16"
+    if start.count(0) > len(start) // 5:
+        order = "be" if start[:1] == b"\0" else "le"
+        raise DataError(
+            f"{source}: looks like UTF-16 without a byte order mark; try --encoding utf-16-{order}"
+        )
+    return "utf-8"
 
 
-def _parse_csv(
-    source: str, stream: Iterable[bytes], columns: Columns, delimiter: str = ","
-) -> Parsed:
+def _wrapped(source: str, stream: BinaryIO, encoding: str, end: str) -> Iterator[str]:
+    lines = io.TextIOWrapper(stream, encoding, newline=end)
+    number = 0
+    try:
+        for number, line in enumerate(lines, 1):
+            yield line.removeprefix("\ufeff") if number == 1 else line
+    except UnicodeError as error:
+        raise _not_decoded(f"{source}, after line {number}: the next bytes", encoding) from error
+    finally:
+        lines.detach()  # else it closes what the caller closes
+
+
+def _not_decoded(place: str, encoding: str) -> DataError:
+    if encoding == "utf-8":
+        ways = "--encoding cp1252 (Windows, Excel), latin-1 or utf-16; or save it as CSV UTF-8"
+        return DataError(f"{place} is not UTF-8; expected a UTF-8 file, or say which: {ways}")
+    return DataError(f"{place} cannot be read as {encoding}; is it another --encoding?")
+
+
+class _Blank:
+    """Counts blank lines between rows, which are no rows, and says so; not those at the end."""
+
+    def __init__(self, source: str, tell: Tell) -> None:
+        self._source, self._tell = source, tell
+        self._first: int | None = None
+        self._told = False
+
+    def line(self, number: int) -> None:
+        self._first = self._first or number
+
+    def row(self) -> None:
+        if self._first and not self._told:
+            self._tell(f"{self._source}, line {self._first}: blank lines are no rows")
+            self._told = True
+
+
+def _table(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> Parsed:
+    """Rows of cells; of `columns`, delimiter and quoting are those of the file."""
+    rest, before = iter(lines), 0
+    first = next(rest, "")
+    if match := re.fullmatch(r'"?sep=(.)"?\s*', first):  # what Excel writes above a table
+        before, first = 1, next(rest, "")
+        if (columns.delimiter or ",") in ",\t":
+            columns = replace(columns, delimiter=match[1])
+        tell(f"{source}: the delimiter is {columns.delimiter!r}, as its line sep= says")
+    split = _split_quoted if columns.quoting else _split_plain
     names: list[str] = []
-    for line, cells in _split(source, stream, columns.delimiter or delimiter):
+    blank, suspects = _Blank(source, tell), _Suspects(source, columns, tell)
+    every = _joined([first] if first else [], rest)
+    for line, cells in split(source, every, columns.delimiter or ","):
+        number = line + before
+        if isinstance(cells, str):
+            yield number, cells
+            continue
+        if not cells and len(names) != 1:
+            blank.line(number)
+            continue
         if not names:
-            header = columns.header_in(cells)
-            found = cells if header else [str(position) for position in range(len(cells))]
-            columns.require_in(found, source, _hint(cells))
-            names = [  # a name that came before gets its position
-                name if name not in found[:i] else f"{name}.{i}" for i, name in enumerate(found)
-            ]
+            names, header = _names(source, cells, columns)
             if header:
                 continue
-        if len(cells) != len(names):
+        blank.row()
+        if len(cells or [""]) != len(names):
+            hint = "" if columns.quoting else "; if cells are quoted: --quoting"
             problem = f"malformed row of {len(cells)} cells; expected {len(names)}"
-            raise DataError(f"{source}, line {line}: {problem}, as in the first row")
-        yield {"line": line, "cells": dict(zip(names, cells, strict=True))}
+            yield number, f"{problem}, as in the first row{hint}"
+            continue
+        suspects.see(number, cells)
+        yield number, dict(zip(names, cells or [""], strict=True))
 
 
-def _split(source: str, stream: Iterable[bytes], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Cells of each row that is not blank, with the line the row starts at."""
+def _names(source: str, cells: list[str], columns: Columns) -> tuple[list[str], bool]:
+    found, header = columns.named(cells, source)
+    columns.require_in(found, source, _hint(cells, columns))
+    names = [  # a name that came before gets its position
+        name if name not in found[:i] else f"{name}.{i}" for i, name in enumerate(found)
+    ]
+    return names, header
+
+
+class _Suspects:
+    """Says once where a quote seems to have swallowed rows, or cells seem to be quoted."""
+
+    def __init__(self, source: str, columns: Columns, tell: Tell) -> None:
+        self._source, self._columns, self._tell = source, columns, tell
+        self._told = False
+
+    def see(self, line: int, cells: Sequence[str]) -> None:
+        if self._told:
+            return
+        if self._columns.quoting:
+            reason = (
+                "a cell holds what looks like several rows: is a quote not closed? --no-quoting "
+                "reads quotes as characters"
+            )
+            self._told = any(
+                "\n" in cell and _is_rows(cell, place, len(cells), self._columns.delimiter or ",")
+                for place, cell in enumerate(cells)
+            )
+        else:
+            reason = "cells seem to be quoted and are read with their quotes; --quoting takes them"
+            self._told = any(
+                len(cell) > 1 and cell[0] == '"' == cell[-1] and '""' in cell[1:-1]
+                for cell in cells
+            )
+        if self._told:
+            self._tell(f"{self._source}, line {line}: {reason}")
+
+
+def _is_rows(cell: str, place: int, width: int, delimiter: str) -> bool:
+    """Whether the lines of the cell at `place` are what the rest of rows of `width` cells are."""
+    first, *middle, last = cell.split("\n")
+    counts = [line.count(delimiter) for line in (first, *middle, last)]
+    if counts != [width - 1 - place, *[width - 1] * len(middle), place] or width < 2:
+        return False
+    ends = [*first.split(delimiter)[1:], *last.split(delimiter)[:-1]]
+    return bool(ends) and all(end.strip() and not end[0].isspace() for end in ends)
+
+
+def _split_plain(
+    source: str, lines: Iterable[str], delimiter: str
+) -> Iterator[tuple[int, list[str] | str]]:
+    for number, line in enumerate(lines, 1):
+        text = line.rstrip("\n").removesuffix("\r")
+        yield number, text.split(delimiter) if text else []
+
+
+def _split_quoted(
+    source: str, lines: Iterable[str], delimiter: str
+) -> Iterator[tuple[int, list[str] | str]]:
+    """Cells of each row, or what is wrong with it, with the line the row starts at."""
     csv.field_size_limit(MAX_CELL_CHARACTERS)
     try:
-        reader = csv.reader(_decoded(source, stream), delimiter=delimiter, strict=True)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
     except TypeError as error:
         raise DataError(f"{source}: delimiter {delimiter!r} cannot be used ({error})") from error
     while True:
@@ -132,43 +270,66 @@ def _split(source: str, stream: Iterable[bytes], delimiter: str) -> Iterator[tup
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            problem = f"malformed row ({str(error).partition(' - ')[0]}); are quotes doubled?"
-            raise DataError(f"{source}, line {line}: {problem}") from error
+            problem = str(error).partition(" - ")[0]
+            hint = "are quotes doubled? --no-quoting reads them as characters"
+            if "end of data" in problem or "limit" in problem:
+                problem = "a quote that is opened here is not closed"
+                raise DataError(f"{source}, line {line}: {problem}; {hint}") from error
+            yield line, f"malformed row ({problem}); {hint}"
+            continue
         if cells is None:
             return
-        if cells:
-            yield line, cells
+        yield line, cells
 
 
-def _hint(first_row: Sequence[str]) -> str:
+def _hint(first_row: Sequence[str], columns: Columns) -> str:
     if len(first_row) == 1 and any(mark in first_row[0] for mark in ",;|\t"):
         return "; is the delimiter another one (--delimiter)?"
     if any(len(cell) > 40 or cell.count(" ") > 1 or not cell.strip() for cell in first_row):
         return "; if the first row is data: --no-header --text-column 0 --label-column 1"
+    if columns.label is not None and columns.label not in first_row:
+        return "; name it with --label-column (several 0/1 columns, one a label, are " + (
+            f"{MULTI_LABEL})"
+        )
     return ""
 
 
-def _decoded(source: str, stream: Iterable[bytes]) -> Iterator[str]:
-    """Lines with their ends, as they are in the file but for a byte order mark."""
-    offset = 0
-    for number, line in enumerate(stream, 1):
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            problem = (
-                f"byte 0x{line[error.start]:02x} at offset {offset + error.start} is not UTF-8"
-            )
-            message = f"{source}, line {number}: {problem}; expected a UTF-8 file"
-            raise DataError(message) from error
-        offset += len(line)
-        yield text.removeprefix("\ufeff") if number == 1 else text
+def _tagged(text: str, columns: Columns) -> dict[str, Any] | str:
+    labels, place = [], 0
+    while match := _LABEL.match(text, place):
+        labels.append(match[1])
+        place = match.end()
+    if len(labels) != 1:
+        return MULTI_LABEL if labels else "expected __label__ and the label first"
+    return {columns.text[0]: text[place:], columns.label or "label": labels[0]}
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = [name for name in members if names.count(name) > 1]
+        raise ValueError(f"an object has {listed(twice)} twice")
+    return members
+
+
+def _object(row: Any) -> dict[str, Any]:  # noqa: ANN401  whatever JSON holds
+    if not isinstance(row, dict) or not row:
+        raise ValueError(f"found {type(row).__name__}, not an object with columns")
+    return row
+
+
+def _joined(first: list[str], rest: Iterator[str]) -> Iterator[str]:
+    yield from first
+    yield from rest
 
 
 PARSERS = {
-    "csv": _parse_csv,
-    "tsv": _parse_tsv,
-    "jsonl": _parse_json,
-    "ndjson": _parse_json,
-    "json": _parse_json,
+    "csv": parse_csv,
+    "tsv": parse_tsv,
+    "jsonl": parse_json,
+    "ndjson": parse_json,
+    "json": parse_json_file,
     "txt": parse_text,
+    "ft": parse_text,
 }

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.checkpoint import CheckpointError
+from model.columns import Columns, DataError
 from model.config import Config
 from model.data import LabelledTexts, check_known, hold_out, label_names, read_labelled
-from model.lines import Columns, DataError
 from service.runtime.artifact import ArtifactError, check_labels
 
 PARTS = ("validation", "test")  # kept as PART.jsonl: what export measures the artifact on

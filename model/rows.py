@@ -1,30 +1,31 @@
-"""Rows of a file, a folder or a hub data set, streamed in batches through HF `datasets`.
+"""Rows of a file, a folder, an archive, a hub data set or stdin, in batches.
 
-Parquet, folders and hub names go through `load_dataset`. Formats made of lines are parsed by
-`model.lines` inside an `IterableDataset`, because the readers of `load_dataset` guess types (a
-date in JSON becomes a timestamp), decode .gz texts in the locale's encoding and cannot name the
-line that is wrong.
+`model.lines` reads formats made of lines and pyarrow reads Parquet: both give cells as they are in
+the file, where the readers of HF `datasets` guess types, decode in the locale's encoding, look up
+hosts and cannot name a line. `datasets` reads what is on the hub.
 """
 
-import glob
-import logging
+import difflib
+import json
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from model.lines import PARSERS, Columns, DataError, parse_file, parse_text
+from model.columns import Columns, DataError, listed
+from model.files import SUFFIXES, File, files_in, is_archive, kind_of, opened
+from model.lines import NO_LABELS, PARSERS, Tell, decoded
 
-HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_PARTS = {"train": "train", "test": "test", "valid": "validation", "validation": "validation"}
+_PARTS |= {"dev": "validation", "val": "validation", "eval": "validation"}
+_OFFICE = {"xlsx", "xls", "xlsm", "ods", "numbers", "docx", "doc", "pdf"}
 
 Values = dict[str, list[Any]]  # column name -> one value a row
-Batches = Iterator[tuple[Values, list[int] | None]]  # and the line each row starts at
 
 
 @dataclass(frozen=True)
@@ -33,128 +34,239 @@ class Rows:
 
     Attributes:
         source: what is read, as the user named it.
-        first_row: number of the first of these rows; the first row with data of a source is 1.
-        columns: the values of each column; None where a JSON row lacks it.
-        lines: the line each row starts at; None where the format has no lines.
+        numbers: of the rows; the first row with data of a source is 1.
+        columns: the values of each column; None where a row lacks it.
+        lines: the line each row starts at, 0 where the format has no lines.
+        problems: why a row cannot be used, by its place in this batch.
     """
 
     source: str
-    first_row: int
+    numbers: range
     columns: Values
-    lines: list[int] | None
+    lines: list[int]
+    problems: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of rows."""
-        return len(next(iter(self.columns.values())))
+        return len(self.numbers)
 
     def where(self, index: int) -> str:
-        """Source, row and line of the row at `index` of this batch."""
-        line = f" (line {self.lines[index]})" if self.lines else ""
-        return f"{self.source}, row {self.first_row + index}{line}"
+        """Row and line of the row at `index` of this batch."""
+        line = f" (line {self.lines[index]})" if self.lines[index] else ""
+        return f"row {self.numbers[index]:,}{line}"
 
 
-def read_rows(source: str, columns: Columns, batch_size: int) -> Iterator[Rows]:
-    """Rows of a file, a folder or hub data set (`name:split`), or the lines of stdin (`-`).
+Parsed = Iterator[tuple[int, dict[str, Any] | str]]
 
-    Raises:
-        DataError: the source is missing, empty, unreadable or malformed, or lacks a column.
-    """
+
+def require_source(source: str) -> None:
+    """Raise DataError unless `source` is there, or may be a name on the hub. Imports nothing."""
     try:
-        batches = _batches(source, columns, batch_size)
+        if source == "-" or (source and Path(_path_and_part(source)[0]).exists()):
+            return
     except OSError as error:  # a folder on the way may not be entered
         raise DataError(f"{source}: cannot be read ({error.strerror})") from error
+    name = source.partition(":")[0]
+    if kind_of(name) in SUFFIXES | _OFFICE or not _HUB_NAME.fullmatch(name):
+        folder = Path(source).parent
+        names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
+        near = difflib.get_close_matches(Path(source).name, names, 1)
+        hint = f"; did you mean {folder / near[0]}?" if near else ""
+        raise DataError(f"{source}: file not found{hint}")
+
+
+def read_rows(source: str, columns: Columns, batch_size: int, tell: Tell) -> Iterator[Rows]:
+    """Rows of a file, a folder, an archive or hub data set (`name:part`), or stdin (`-`).
+
+    Args:
+        source: as the user named it.
+        columns: what is asked for, and the layout of the files.
+        batch_size: rows of a batch, at most.
+        tell: called with what is worth a warning.
+
+    Raises:
+        DataError: the source is missing, empty, unreadable, lacks a column, or is malformed in a
+            way that leaves the rest of it unsure.
+    """
+    require_source(source)
     name = "stdin" if source == "-" else source
-    first_row = 1
-    for values, lines in batches:
-        if first_row == 1:
-            columns.require_in(list(values), name)
-        rows = Rows(name, first_row, values, lines)
-        first_row += len(rows)
-        yield rows
-    if first_row == 1:
+    parsed, first = _parsed(source, columns, tell), 1
+    while rows := list(islice(parsed, batch_size)):
+        cells = [row if isinstance(row, dict) else {} for _, row in rows]
+        names = dict.fromkeys(chain.from_iterable(cells))
+        values = {column: [row.get(column) for row in cells] for column in names}
+        problems = {i: row for i, (_, row) in enumerate(rows) if isinstance(row, str)}
+        if first == 1 and names:
+            columns.require_in(list(names), name)
+        numbers = range(first, first + len(rows))
+        yield Rows(name, numbers, values, [line for line, _ in rows], problems)
+        first += len(rows)
+    if first == 1:
         raise DataError(f"{name}: holds no rows; expected at least one row with data")
 
 
-def _batches(source: str, columns: Columns, batch_size: int) -> Batches:
-    """Choose the reader by what `source` is: stdin, a file, a folder or a hub name."""
-    path, kind = Path(source), _kind(source)
-    if (source == "-" or kind == "txt") and columns.label is not None:
-        raise DataError(f"{source}: lines have no labels; expected CSV, TSV, JSONL or Parquet")
+def _parsed(source: str, columns: Columns, tell: Tell) -> Parsed:
+    """Choose the reader by what `source` is: stdin, a file, an archive, a folder or a hub name."""
     if source == "-":
-        return _stdin(columns, batch_size)
-    if path.is_file() and kind in PARSERS:
-        return _parsed(batch_size, source=source, path=path, kind=kind, columns=columns)
-    if path.is_file() and kind == "parquet":
-        files = glob.escape(str(path.absolute()))
-        return _loaded(source, batch_size, path=kind, data_files=files, split="train")
-    if path.is_file():
-        known = ", ".join(f".{kind}" for kind in PARSERS)
-        raise DataError(f"{source}: unknown format; expected {known} (each also .gz) or .parquet")
-    name, _, split = (source, "", "") if path.is_dir() else source.partition(":")
-    if name and Path(name).is_dir():
-        name = str(Path(name).absolute())
-    elif _kind(name) in {*PARSERS, "parquet"} or not HUB_NAME.fullmatch(name):
-        raise DataError(f"{source}: file not found")
-    return _loaded(source, batch_size, path=name, split=split or "train")
+        kind = columns.format or "txt"
+        if kind == "txt" and columns.label is not None:
+            raise DataError(f"stdin: {NO_LABELS}; --format says that it is one of these")
+        if kind not in PARSERS:
+            raise DataError(f"stdin: {kind} cannot be read from a pipe; expected a file")
+        return PARSERS[kind](
+            "stdin", decoded("stdin", sys.stdin.buffer, columns, tell), columns, tell
+        )
+    name, part = _path_and_part(source)
+    path = Path(name)
+    if path.is_dir() or is_archive(path):
+        return _of_folder(source, path, part, columns, tell)
+    if path.exists():
+        return _of_file(source, File(path.name, partial(path.open, "rb")), columns, tell)
+    name, _, split = source.partition(":")
+    return _of_hub(source, name, split or "train", tell)
 
 
-def _kind(name: str) -> str:
-    return name.lower().removesuffix(".gz").rpartition(".")[2]
+def _path_and_part(source: str) -> tuple[str, str]:
+    """`folder:test` is the part `test` of a folder or archive, unless that is its name."""
+    name, _, part = source.rpartition(":")
+    if name and not Path(source).exists() and (Path(name).is_dir() or is_archive(Path(name))):
+        return name, part
+    return source, ""
 
 
-def _stdin(columns: Columns, batch_size: int) -> Batches:
-    parsed = parse_text("stdin", sys.stdin.buffer, columns)
-    while rows := list(islice(parsed, batch_size)):
-        yield _values([row["cells"] for row in rows]), [row["line"] for row in rows]
+def _of_file(source: str, file: File, columns: Columns, tell: Tell) -> Parsed:
+    kind = columns.format or kind_of(file.name)
+    if kind in _OFFICE:
+        raise DataError(f"{source}: .{kind} cannot be read; save it as CSV UTF-8")
+    if kind not in SUFFIXES:
+        known = ", ".join(f".{name}" for name in PARSERS)
+        raise DataError(
+            f"{source}: unknown format; expected {known} (each also .gz, .bz2, .xz) or .parquet; "
+            "--format says which it is"
+        )
+    with opened(source, file) as stream:
+        if kind == "parquet":
+            yield from _of_parquet(source, stream)
+        else:
+            lines = decoded(source, stream, columns, tell)
+            yield from PARSERS[kind](source, lines, columns, tell)
 
 
-def _parsed(batch_size: int, **file: object) -> Batches:
-    with _quiet_datasets() as datasets:
-        dataset = datasets.IterableDataset.from_generator(parse_file, gen_kwargs=file)
-    for batch in dataset.iter(batch_size):
-        yield _values(batch["cells"]), batch["line"]
+def _of_folder(source: str, path: Path, part: str, columns: Columns, tell: Tell) -> Parsed:
+    """Every file of a folder or archive that has rows, by name; or a folder of texts a class."""
+    with files_in(source, path) as files:
+        known = [file for file in files if kind_of(file.name) in SUFFIXES]
+        if len(known) < len(files):
+            others = {file.name for file in files} - {file.name for file in known}
+            tell(f"{source}: passed over: {listed(sorted(others), 5)}")
+        if known and all("/" in file.name and kind_of(file.name) == "txt" for file in known):
+            yield from _of_classes(source, known, columns)
+            return
+        chosen = _of_part(source, known, part, tell)
+        if not chosen:
+            raise DataError(f"{source}: holds no file that can be read; expected CSV, JSONL, ...")
+        first: list[str] = []
+        for file in chosen:
+            for line, row in _of_file(f"{source}/{file.name}", file, columns, tell):
+                names = sorted(row) if isinstance(row, dict) else first
+                first = first or names
+                if kind_of(file.name) in {"csv", "tsv", "parquet"} and names != first:
+                    raise DataError(
+                        f"{source}/{file.name}: has the columns {listed(names)}; expected those of "
+                        f"{chosen[0].name}, {listed(first)}"
+                    )
+                yield line, row
 
 
-def _values(rows: list[dict[str, Any]]) -> Values:
-    names = dict.fromkeys(chain.from_iterable(rows))
-    return {name: [row.get(name) for row in rows] for name in names}
+def _of_part(source: str, files: list[File], part: str, tell: Tell) -> list[File]:
+    """The files of one part, where names of files say train, test or validation."""
+    parts: dict[str, list[File]] = {}
+    for file in files:
+        words = re.split(r"[^a-z]+", file.name.lower())
+        found = next((_PARTS[word] for word in words if word in _PARTS), "")
+        parts.setdefault(found, []).append(file)
+    wanted = _PARTS.get(part, part)
+    if part:
+        if wanted not in parts:
+            names = listed(sorted(filter(None, parts)))
+            raise DataError(f"{source}: no part {part!r}; the names of its files say {names}")
+        return parts[wanted]
+    if len(parts) < 2:
+        return files
+    if "train" not in parts:
+        raise DataError(f"{source}: holds several parts; say one: {source}:{next(iter(parts))}")
+    others = listed(sorted(filter(None, parts.keys() - {"train"})))
+    tell(f"{source}: only the part train is read; there are also {others}")
+    return parts["train"]
 
 
-def _loaded(source: str, batch_size: int, **options: str) -> Batches:
-    """Batches of what `load_dataset` streams; class ids become names, the id -1 becomes None."""
+def _of_classes(source: str, files: list[File], columns: Columns) -> Parsed:
+    """A text a file, in the folder of its label; in the order of the numbers in their names."""
+    label = columns.label or "label"
+    for file in files:
+        with opened(source, file) as stream:
+            content = stream.read()
+        try:
+            text = content.decode(columns.encoding or "utf-8-sig")
+        except UnicodeError:
+            yield 0, f"{file.name} is not {columns.encoding or 'UTF-8'}"
+            continue
+        yield (
+            0,
+            {columns.text[0]: text.strip("\r\n"), label: file.name.split("/")[-2]}
+            | {"file": file.name},
+        )
+
+
+def _of_parquet(source: str, stream: Any) -> Parsed:  # noqa: ANN401  a file or a member of one
+    import pyarrow as pa  # 120 MB that only this format needs
+    import pyarrow.parquet as pq
+
     try:
-        with _quiet_datasets() as datasets:
-            dataset = datasets.load_dataset(streaming=True, **options)
-        class_names = {
-            column: dict(enumerate(feature.names))
-            for column, feature in (dataset.features or {}).items()
-            if isinstance(feature, datasets.ClassLabel)
-        }
-        for table in dataset.with_format("arrow").iter(batch_size):
-            values = table.to_pydict()
-            for column, names in class_names.items():
-                values[column] = [names.get(label_id) for label_id in values[column]]
-            yield values, None
-    except Exception as error:  # load_dataset has many readers behind it, each with its own errors
-        local = "data_files" in options or Path(options["path"]).is_dir()
-        problem = "cannot be read" if local else "no such file, and not readable from the hub"
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{source}: {problem} ({reason})") from error
+        file = pq.ParquetFile(stream)
+        names = _class_names(file.schema_arrow.metadata or {})
+        for batch in file.iter_batches(1_000):
+            for row in batch.to_pylist():
+                yield 0, _with_names(row, names)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{source}: cannot be read ({' '.join(str(error).split())})") from error
 
 
-@contextmanager
-def _quiet_datasets() -> Iterator[ModuleType]:
-    """HF `datasets`: imported late (a second), silent, without torch, away from the home folder."""
-    import datasets
+def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
+    """Names of the class ids in the columns that `datasets` wrote as ClassLabel."""
+    features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    return {column: of["names"] for column, of in features.items() if "names" in of}
 
+
+def _with_names(row: dict[str, Any], names: dict[str, list[str]]) -> dict[str, Any]:
+    """The id -1 is a hidden label, so None."""
+    for column, known in names.items():
+        label_id = row[column]
+        found = label_id is not None and 0 <= label_id < len(known)
+        row[column] = known[label_id] if found else None
+    return row
+
+
+def _of_hub(source: str, name: str, split: str, tell: Tell) -> Parsed:
+    import logging
+
+    import datasets  # a second
+
+    tell(f"{source}: there is no such file; asking the hub for a data set of that name")
     datasets.disable_progress_bars()
     for library in ("datasets", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     datasets.config.TORCH_AVAILABLE = False  # else every IterableDataset imports torch
-    cache = datasets.config.HF_DATASETS_CACHE  # opening a stream leaves a lock file there
-    with tempfile.TemporaryDirectory() as folder:
-        datasets.config.HF_DATASETS_CACHE = folder
-        try:
-            yield datasets
-        finally:
-            datasets.config.HF_DATASETS_CACHE = cache
+    try:
+        dataset = datasets.load_dataset(path=name, split=split, streaming=True)
+        names = {
+            column: feature.names
+            for column, feature in (dataset.features or {}).items()
+            if isinstance(feature, datasets.ClassLabel)
+        }
+        for row in dataset:
+            yield 0, _with_names(dict(row), names)
+    except Exception as error:  # load_dataset has many readers behind it, each with its own errors
+        reason = " ".join(str(error).split()) or type(error).__name__
+        problem = "no such file, and not readable from the hub"
+        raise DataError(f"{source}: {problem} ({reason})") from error

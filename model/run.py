@@ -77,6 +77,9 @@ def _train(request: Request, data: Data, display: Display) -> dict[str, Any]:
     torch.manual_seed(request.config.training.seed)
     with (request.out / LOG_FILE).open("a", encoding="utf-8") as file:
         log = _Log(file, display, request.out)
+        for part in filter(None, (data.train, data.valid, data.test)):
+            for note in part.notes if part is not data.valid or request.valid else ():
+                log.warn(note)
         for line in warnings_for(data.train, data.valid, data.test):
             log.warn(line)
         tokenizer, run = _describe(request, data)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import sentencepiece
 
+from model.columns import DataError
 from model.config import TokenizerConfig
-from model.lines import DataError
 from service.runtime.artifact import PAD_TOKEN_ID, UNKNOWN_TOKEN_ID
 
 _NORMALIZATION = "nmt_nfkc_cf"

@@ -1,14 +1,18 @@
 """`heed serve`."""
 
 import os
+import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from service.runtime.safe import safe
 from service.signals import Signals
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 
 def serve(
@@ -53,15 +57,23 @@ def _serve(given: dict[str, Any], signals: Signals) -> int:
     try:
         find_versions(settings.model, warn=False)  # before a second of imports
         with bind(settings.host, settings.port) as listener:
-            from service.server import run
-
-            return run(settings, listener, signals=signals)
+            return _run(settings, listener, signals)
     except ListenError as error:
         _fail(str(error), 1)
     except HeedError as error:
         _say(str(error))
-        if "service.server" in sys.modules:
-            sys.modules["service.server"].exit_if_computing(2)  # a load that did not end in time
+        return 2
+
+
+def _run(settings: "Settings", listener: socket.socket, signals: Signals) -> int:
+    from service.runtime.errors import HeedError
+    from service.server import exit_if_computing, run
+
+    try:
+        return run(settings, listener, signals=signals)
+    except HeedError as error:
+        _say(str(error))
+        exit_if_computing(2)  # a load that did not end in time
         return 2
 
 

@@ -19,8 +19,8 @@ import torch
 
 from export.bundle import export_run
 from heed import main
+from model.columns import Columns
 from model.config import Config, load_config
-from model.lines import Columns
 from model.parts import Request
 from model.run import run_training
 

@@ -67,6 +67,22 @@ def test_unknown_command_is_exit_code_2():
     assert "No such command 'trian'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "arguments"),
+    [
+        ("--seed", ("train", "rows.csv", "--out", "run", "--seed", "1", "--seed=2")),
+        ("--label-column", ("train", "a.csv", "--label-column", "a", "--label-column", "b")),
+        ("--out", ("predict", "a.csv", "--model", "m", "--out", "a.csv", "--out", "b.csv")),
+        ("--client", ("keys", "new", "--client", "a", "--client", "b")),
+    ],
+)
+def test_option_that_takes_one_value_is_given_once(option, arguments):
+    """The last of two would win without a word."""
+    done = heed_here(*arguments)
+    assert done.returncode == 2
+    assert f"{option} is given 2 times; expected once" in done.stderr
+
+
 def test_missing_file_is_named(tmp_path):
     """Of each command that reads rows."""
     assert refused("train", "none.csv", "--out", tmp_path / "run") == "none.csv: file not found"

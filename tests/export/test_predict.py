@@ -15,8 +15,8 @@ import pytest
 import export.predict
 from export.errors import ExportError
 from export.predict import predict_file
+from model.columns import Columns, DataError
 from model.inference import network_logits
-from model.lines import Columns, DataError
 from service.runtime.postprocess import softmax
 from tests.runs import LABELS, heed_here, invented
 
@@ -41,7 +41,8 @@ def write_input(folder, kind: str, rows: list[dict]) -> str:
         path.write_bytes(gzip.compress(text.encode()) if kind.endswith("gz") else text.encode())
     else:
         with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), delimiter="\t" if kind == "tsv" else ",")
+            plain = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "quotechar": None}
+            writer = csv.DictWriter(file, list(rows[0]), **(plain if kind == "tsv" else {}))
             writer.writeheader()
             writer.writerows(rows)
     return str(path)
@@ -54,7 +55,9 @@ def read_output(path) -> list[dict]:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in text.splitlines()]
-    return list(csv.DictReader(io.StringIO(text), delimiter="\t" if path.suffix == ".tsv" else ","))
+    if path.suffix == ".tsv":  # without quotes
+        return list(csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE))
+    return list(csv.DictReader(io.StringIO(text)))
 
 
 def predict(predictor, source: str, out, columns: Columns = TEXT) -> list[int]:

@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from export.errors import ExportError
 from export.writers import FORMATS, Csv, JsonLines, Parquet, Tsv, beside
+from model.columns import Columns
 from model.data import read_batches, read_labelled
-from model.lines import Columns
 
 # What files break on: every line end there is, quotes, tabs, blanks at the ends, formulas.
 PIECES = ["\r", "\n", "\r\n", '"', '""', "'", "\t", " ", ",", ";", "|", "\\", "\\n", "\ufeff"]
@@ -145,7 +145,6 @@ def test_what_is_written_as_tsv_is_read_again_or_refused(tmp_path_factory, rows)
     """No quotes: a tab or a line break in a cell ends it, with its row and what to do."""
     path = tmp_path_factory.mktemp("written") / "r.tsv"
     cells = [[as_cell(value) for value in row] for row in rows]
-    assume(not any(str(cell).startswith('"') for row in cells for cell in row))  # read as quotes
     broken = [n for n, row in enumerate(cells, 1) if any(set(str(c)) & set("\t\r\n") for c in row)]
     if broken:
         with pytest.raises(ExportError, match=rf"^r, row {broken[0]}, column .* write \.csv or"):

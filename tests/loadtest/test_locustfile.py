@@ -147,7 +147,7 @@ def test_an_open_loop_needs_no_run_time_and_shows_in_locusts_own_table(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--texts none.txt", "none.txt: no such file"),
+        ("--texts none.txt", "none.txt: file not found"),
         ("--workload none", "none: no such file, and no workload that Heed ships"),
         ("--workload steady --duration x", "'x' is not a duration"),
         ("--workload spike --rate 5", "expected a workload of one stage to change its rate"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.texts import TextsError, iter_texts, read_texts, sample
+from model.columns import Columns
 
 
 def test_built_in_texts_are_about_fifty_distinct_ones_short_and_long() -> None:
@@ -43,12 +44,17 @@ def test_each_format_gives_the_same_texts_without_blank_ones(
     ("name", "content", "reason"),
     [
         ("empty.txt", b"\n \n", "holds no text"),
-        ("other.csv", b"label,title\na,b\n", "no `text` column, only label, title"),
-        ("empty.csv", b"", "no `text` column, only none"),
-        ("other.jsonl", b'{"text": "a"}\n{"title": "b"}\n', "line 2 has no `text` string"),
-        ("broken.jsonl", b"{", "Expecting property name"),
-        ("texts.parquet", b"PAR1", "unknown format, expected .txt, .csv"),
-        ("latin.txt", b"caf\xe9", "not UTF-8 at byte 3"),
+        ("other.csv", b"label,title\na,b\n", "no column 'text'; columns found: 'label', 'title'"),
+        ("empty.csv", b"", "holds no rows"),
+        (
+            "other.jsonl",
+            b'{"text": "a"}\n{"text": 5}\n',
+            "row 2 (line 2): column 'text' holds int 5",
+        ),
+        ("broken.jsonl", b"{", "row 1 (line 1): is not a JSON object"),
+        ("texts.parquet", b"PAR1", "cannot be read"),
+        ("texts.odd", b"a", "unknown format; expected .csv"),
+        ("latin.txt", b"caf\xe9", "at offset 3 is not UTF-8"),
         ("broken.txt.gz", b"no gzip", "Not a gzipped file"),
         ("cut.txt.gz", gzip.compress(b"one")[:-9], "Compressed file ended"),
     ],
@@ -67,9 +73,9 @@ def test_unusable_file_is_refused_with_its_name_and_the_reason(
 
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     """A path that is no file is named in the error."""
-    with pytest.raises(TextsError, match=r"none\.txt: no such file"):
+    with pytest.raises(TextsError, match=r"none\.txt: file not found"):
         read_texts(tmp_path / "none.txt")
-    with pytest.raises(TextsError, match="directory"):
+    with pytest.raises(TextsError, match="holds no file that can be read"):
         read_texts(tmp_path)
 
 
@@ -87,9 +93,9 @@ def test_texts_come_from_the_column_that_is_asked_for(
     """Any column may hold them; one that is not there is named."""
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
-    assert read_texts(path, "body") == ["one"]
-    with pytest.raises(TextsError, match="`title`"):
-        read_texts(path, "title")
+    assert read_texts(path, Columns(("body",), None)) == ["one"]
+    with pytest.raises(TextsError, match="'title'"):
+        read_texts(path, Columns(("title",), None))
 
 
 def test_quoted_line_breaks_and_bare_returns_are_read_as_csv_readers_do(tmp_path: Path) -> None:
@@ -107,7 +113,7 @@ def test_texts_stream_and_a_late_error_still_names_its_byte(tmp_path: Path, endi
     path.write_bytes(gzip.compress(content) if ending else content)
     texts = iter_texts(path)
     assert next(texts) == "good"
-    with pytest.raises(TextsError, match=f"not UTF-8 at byte {len(content) - 2}"):
+    with pytest.raises(TextsError, match=f"at offset {len(content) - 2} is not UTF-8"):
         list(texts)
 
 

@@ -125,7 +125,7 @@ def test_texts_file_counts_from_the_workloads_own_folder(tmp_path: Path) -> None
     workload = load_workload("in/body.toml", tmp_path)
     assert workload.text_pool == ("hello",)
     assert str(workload.texts) == "t.csv"
-    with pytest.raises(TextsError, match=r"t\.csv: no `text` column"):
+    with pytest.raises(TextsError, match=r"t\.csv: no column 'text'"):
         _ = load_workload("in/text.toml", tmp_path).text_pool
 
 

@@ -79,7 +79,7 @@ def test_blank_label_names_file_row_and_line(tmp_path):
         ({"text": None, "label": "x"}, "column 'text' holds nothing (null); expected a string"),
         ({"label": "x"}, "column 'text' holds nothing (null); expected a string"),
         ({"text": ["a"], "label": "x"}, "column 'text' holds list ['a']; expected a string"),
-        ({"text": "a", "label": 1.0}, "column 'label' holds float 1.0; expected a string or"),
+        ({"text": "a", "label": [1]}, "column 'label' holds a list: several labels a row"),
         ({"text": "a", "label": None}, "column 'label' holds nothing (null); expected a string or"),
         ({"text": "a", "label": {}}, "column 'label' holds dict {}; expected a string or"),
         ({"text": "a", "label": ""}, "the label is empty"),

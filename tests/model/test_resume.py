@@ -27,11 +27,11 @@ STEPS_PER_EPOCH = 90
 TRAINING = "save_every_steps = 3\n"
 
 
-def command_for(folder: Path, out: str, *more: str) -> list[str]:
+def command_for(folder: Path, out: str, *more: str, seed: int = 7) -> list[str]:
     """`heed train` on 400 invented rows, of which 40 are held out: 90 batches of 4 an epoch."""
     files = [str(folder / "train.jsonl"), "--test", str(folder / "test.jsonl")]
-    settings = ["--config", str(folder / "tiny.toml"), "--epochs", "3", "--seed", "7"]
-    return ["train", *files, "--out", str(folder / out), *settings, *more]
+    settings = ["--config", str(folder / "tiny.toml"), "--epochs", "3"]
+    return ["train", *files, "--out", str(folder / out), *settings, "--seed", str(seed), *more]
 
 
 def progress_of(run: Path) -> dict:
@@ -79,10 +79,10 @@ def folder(tmp_path_factory):
     return folder
 
 
-def refused(folder: Path, *more: str) -> str:
+def refused(folder: Path, *more: str, seed: int = 7) -> str:
     """Why the killed run is not resumed: one line, exit code 2, and the state as it was."""
     before = (folder / "refused" / STATE).read_bytes()
-    done = heed_here(*command_for(folder, "refused", "--resume", *more))
+    done = heed_here(*command_for(folder, "refused", "--resume", *more, seed=seed))
     assert done.returncode == 2
     lines = done.stderr.strip().splitlines()
     assert lines[-1].startswith("heed: ")
@@ -103,7 +103,7 @@ def test_killed_run_has_a_state_and_no_metrics(folder):
 
 def test_resume_with_other_settings_is_refused(folder):
     """The end would be neither that of the old settings nor that of the new."""
-    assert refused(folder, "--seed", "8").endswith(
+    assert refused(folder, seed=8).endswith(
         "refused was started with other settings; give the same to resume"
     )
 

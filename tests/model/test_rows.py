@@ -1,6 +1,10 @@
 """Sources of rows: files, folders, hub names and stdin, in batches that know their rows."""
 
+import bz2
+import gzip
 import io
+import lzma
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,11 +50,11 @@ def test_rows_are_numbered_across_batches(tmp_path):
     """Row numbers start at 1, count rows with data, and come with the line in the file."""
     path = tmp_path / "a.csv"
     path.write_text('text,n\n"a\na",1\nb,2\n\nc,3\n', encoding="utf-8")
-    batches = list(read_rows(str(path), TEXTS, 2))
-    assert [batch.first_row for batch in batches] == [1, 3]
+    batches = list(read_rows(str(path), TEXTS, 2, lambda _: None))
+    assert [list(batch.numbers) for batch in batches] == [[1, 2], [3]]
     assert [batch.columns["n"] for batch in batches] == [["1", "2"], ["3"]]
-    assert batches[0].where(1) == f"{path}, row 2 (line 4)"
-    assert batches[1].where(0) == f"{path}, row 3 (line 6)"
+    assert batches[0].where(1) == "row 2 (line 4)"
+    assert batches[1].where(0) == "row 3 (line 6)"
 
 
 def test_parquet_keeps_its_types(tmp_path):
@@ -64,7 +68,7 @@ def test_parquet_is_read_in_batches(tmp_path):
     """The last batch is what is left."""
     source = write_parquet(tmp_path / "a[1].parquet", {"text": [str(i) for i in range(25)]})
     batches = list(read_batches(source, TEXTS, 10))
-    assert [(b.first_row, len(b.texts)) for b in batches] == [(1, 10), (11, 10), (21, 5)]
+    assert [(b.rows[0], len(b.texts)) for b in batches] == [(1, 10), (11, 10), (21, 5)]
 
 
 def test_folder_reads_the_training_split_with_names_of_classes(folder):
@@ -82,13 +86,12 @@ def test_row_without_class_is_an_error(folder):
 def test_unknown_split_is_an_error(folder):
     """The message lists the splits."""
     message = error_of(f"{folder}:dev")
-    assert message.startswith(f"{folder}:dev: cannot be read (")
-    assert "train" in message
+    assert message == f"{folder}:dev: no part 'dev'; the names of its files say 'test', 'train'"
 
 
 def test_folder_without_data_is_an_error(tmp_path):
     """It is neither an empty data set nor a hub name."""
-    assert error_of(str(tmp_path)).startswith(f"{tmp_path}: cannot be read (")
+    assert error_of(str(tmp_path)).startswith(f"{tmp_path}: holds no file that can be read")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 and no more"])
@@ -139,6 +142,9 @@ def test_unknown_format_lists_the_known(tmp_path):
     """The suffix decides."""
     path = tmp_path / "a.xlsx"
     path.write_bytes(b"")
+    assert error_of(str(path)) == f"{path}: .xlsx cannot be read; save it as CSV UTF-8"
+    path = tmp_path / "a.odd"
+    path.write_bytes(b"")
     assert error_of(str(path)).startswith(f"{path}: unknown format; expected .csv, .tsv, .jsonl")
 
 
@@ -166,12 +172,13 @@ def test_parquet_without_rows_is_an_error(tmp_path):
     assert error_of(source).startswith(f"{source}: holds no rows")
 
 
-@pytest.mark.parametrize("source", ["a.txt", "-"])
-def test_lines_have_no_labels(source):
+def test_lines_have_no_labels(tmp_path):
     """Training on a text file or on stdin is refused with what would do."""
-    assert error_of(source) == (
-        f"{source}: lines have no labels; expected CSV, TSV, JSONL or Parquet"
-    )
+    path = tmp_path / "a.txt"
+    path.write_text("a\n", encoding="utf-8")
+    problem = "lines have no labels; expected CSV, TSV, JSONL or Parquet"
+    assert error_of(str(path)) == f"{path}: {problem}, or lines that begin with __label__x"
+    assert error_of("-") == f"stdin: {problem}; --format says that it is one of these"
 
 
 def test_text_file_is_a_text_a_line(tmp_path):
@@ -223,3 +230,115 @@ def test_reading_is_silent_and_leaves_nothing_behind(tmp_path, folder):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not home.exists()
+
+
+ROWS = [(f"text {n}", "xyz"[n % 3]) for n in range(12)]
+
+
+def csv_of(rows: list[tuple[str, str]]) -> bytes:
+    """The rows under a header."""
+    return "\n".join(["text,label", *(f"{text},{label}" for text, label in rows)]).encode()
+
+
+def pairs(source: str, columns: Columns | None = None) -> list[tuple[str, str]]:
+    """Texts and labels, as they are read."""
+    data = read_labelled(source, columns or Columns())
+    return list(zip(data.texts, data.labels, strict=True))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+def test_packed_file_is_read_as_its_content(tmp_path, suffix):
+    """The suffix before says the format."""
+    pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[suffix]
+    path = tmp_path / f"a.csv{suffix}"
+    path.write_bytes(pack(csv_of(ROWS)))
+    assert pairs(str(path)) == ROWS
+    path.write_bytes(pack(csv_of(ROWS))[:-9])
+    assert "cannot be read" in error_of(str(path))
+
+
+def make_folder(path: Path, files: dict[str, bytes]) -> str:
+    """A folder of files."""
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return str(path)
+
+
+def make_archive(folder: str, kind: str) -> str:
+    """The folder as an archive beside it."""
+    return shutil.make_archive(folder, kind, folder)
+
+
+@pytest.mark.parametrize("kind", ["", "zip", "tar", "gztar"])
+def test_folder_and_archive_are_all_their_files(tmp_path, kind):
+    """In the order of the numbers in their names, as strings, by the options of files."""
+    codes = [(f"text {n}", f"00{n % 3}") for n in range(12)]
+    files = {f"p{n}.csv": csv_of(codes[n : n + 1]) for n in range(12)} | {"README.md": b"hello"}
+    source = make_folder(tmp_path / "in", files)
+    source = make_archive(source, kind) if kind else source
+    assert pairs(source) == codes
+    assert read_labelled(source, Columns()).notes == (f"{source}: passed over: 'README.md'",)
+
+
+def test_folder_whose_files_disagree_is_refused(tmp_path):
+    """The file that differs is named, with what was expected."""
+    source = make_folder(tmp_path, {"a.csv": csv_of(ROWS), "b.csv": b"label,text,id\nx,a,1\n"})
+    message = error_of(source)
+    assert message.startswith(f"{source}/b.csv: has the columns 'id', 'label', 'text'; expected")
+
+
+@pytest.mark.parametrize("kind", ["", "zip"])
+def test_part_of_a_folder_is_chosen_by_the_names_of_its_files(tmp_path, kind):
+    """Parts are never mixed: without a name it is the training part, and that is said."""
+    files = {"train.csv": csv_of(ROWS[:8]), "test.csv": csv_of(ROWS[8:])}
+    source = make_folder(tmp_path / "in", files)
+    source = make_archive(source, kind) if kind else source
+    data = read_labelled(source, Columns())
+    assert len(data) == 8
+    assert data.notes == (f"{source}: only the part train is read; there are also 'test'",)
+    assert pairs(f"{source}:test") == ROWS[8:]
+
+
+def test_folder_a_class_is_a_text_a_file(tmp_path):
+    """The folder is the label; its files come in the order of their numbers."""
+    files = {f"{label}/{n}.txt": f"{text}\n".encode() for n, (text, label) in enumerate(ROWS)}
+    source = make_folder(tmp_path, files)
+    assert sorted(pairs(source)) == sorted(ROWS)
+    assert [text for text, label in pairs(source) if label == "x"] == [
+        text for text, label in ROWS if label == "x"
+    ]
+
+
+def test_format_of_a_pipe_and_of_a_file_without_suffix_is_named(tmp_path, monkeypatch):
+    """Everything else is as for a file of that suffix."""
+    path = tmp_path / "data"
+    path.write_bytes(csv_of(ROWS))
+    assert pairs(str(path), Columns(format="csv")) == ROWS
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(csv_of(ROWS))))
+    assert pairs("-", Columns(format="csv")) == ROWS
+
+
+def test_mistyped_name_of_a_file_gets_the_one_that_was_meant(tmp_path):
+    """Before anything is imported that takes long."""
+    (tmp_path / "train.csv").write_bytes(b"")
+    source = str(tmp_path / "trian.csv")
+    assert error_of(source) == f"{source}: file not found; did you mean {tmp_path}/train.csv?"
+
+
+@pytest.mark.parametrize("skip_bad", [True, False])
+def test_bad_rows_are_all_told_at_once(tmp_path, skip_bad):
+    """Each with its row and line; the first ten, and how many there are."""
+    rows = [*ROWS, *[("", "x")] * 7, ("a", ""), *[("b", "y,z")] * 6]
+    path = tmp_path / "a.csv"
+    path.write_bytes(csv_of(rows))
+    if skip_bad:
+        data = read_labelled(str(path), Columns(skip_bad=True))
+        assert list(zip(data.texts, data.labels, strict=True)) == ROWS
+        told = data.notes[0]
+    else:
+        told = error_of(str(path))
+    assert "row 13 (line 14): the text is empty" in told
+    assert "row 20 (line 21): the label is empty" in told
+    assert "row 21 (line 22): malformed row of 3 cells; expected 2" in told
+    assert "and 4 more bad rows" in told

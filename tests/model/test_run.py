@@ -8,7 +8,7 @@ import torch
 
 import model.run
 from model.checkpoint import CheckpointError, load_tensors
-from model.lines import Columns, DataError
+from model.columns import Columns, DataError
 from model.parts import Request, read_data, read_part
 from service.runtime.files import FileError
 from service.runtime.tokenizer import Tokenizer

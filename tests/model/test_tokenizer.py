@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.columns import DataError
 from model.config import TokenizerConfig
-from model.lines import DataError
 from model.tokenizer import train_tokenizer
 from service.runtime.artifact import PAD_TOKEN_ID, UNKNOWN_TOKEN_ID
 from service.runtime.tokenizer import Tokenizer
