@@ -17,6 +17,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from model.figures import accuracy_text
 from service.runtime.errors import HeedError
 from service.runtime.terminal import Terminal
 
@@ -123,7 +124,8 @@ def _summarise(console: Terminal, artifact: Path, result: Path, total_s: float) 
     test = manifest["metrics"]["test"]
     size = sum(file["size"] for file in manifest["files"].values())
     table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("accuracy", f"{100 * test['accuracy']:.1f} % of {test['n']} test messages")
+    accuracy = accuracy_text(test).removeprefix("accuracy ")
+    table.add_row("accuracy", f"{accuracy}, {test['n']} test messages")
     table.add_row("artifact", f"{artifact}, {size / 1e6:.1f} MB")
     table.add_row(
         "latency",

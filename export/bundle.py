@@ -28,7 +28,7 @@ from service.runtime.files import writing
 from service.runtime.predictor import Predictor
 
 _PARITY_TEXTS = 300
-_FIGURES = ("n", "accuracy", "macro_f1", "ece", "nll")
+_FIGURES = ("n", "accuracy", "accuracy_low", "accuracy_high", "majority", "macro_f1", "ece", "nll")
 
 
 def export_run(run: Path, out: Path, precision: str, name: str, version: str) -> Manifest:

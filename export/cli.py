@@ -11,6 +11,7 @@ from rich.table import Table
 
 from export.errors import ExportError
 from model.columns import Columns
+from model.figures import accuracy_text, remarks, summary
 from model.options import reads
 from model.rows import require_source
 from service.runtime.terminal import Terminal
@@ -55,12 +56,9 @@ def evaluate(
         table.add_row(label, *percents, f"{row['support']:,}")
     console = Terminal()
     console.print_table(table)
-    console.print(
-        f"accuracy {100 * figures['accuracy']:.2f} %, macro-F1 {100 * figures['macro_f1']:.2f} %, "
-        f"ECE {100 * figures['ece']:.2f} %, n = {figures['n']:,}"
-    )
-    if figures["unseen_labels"]:
-        console.print(f"labels that training never saw count as wrong: {figures['unseen_labels']}")
+    console.print(summary(figures))
+    for line in remarks(figures):
+        console.print(line)
 
 
 def export(
@@ -92,7 +90,7 @@ def export(
         f"{100 * manifest.parity['label_agreement']:.1f} % of {manifest.parity['texts']:.0f} texts"
     )
     for part, figures in manifest.metrics.items():
-        console.print(f"{part}: accuracy {100 * figures['accuracy']:.1f} % (n = {figures['n']:,})")
+        console.print(f"{part}: {accuracy_text(figures)}, n = {figures['n']:,}")
     console.print(f"next: heed serve --model {shlex.quote(str(served_as(out)))}", soft_wrap=True)
 
 

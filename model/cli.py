@@ -15,6 +15,7 @@ from rich.progress import (
 )
 
 from model.columns import Columns
+from model.figures import remarks, summary
 from model.options import reads
 from model.rows import require_source
 from service.runtime.terminal import Terminal
@@ -64,16 +65,10 @@ def train(
     )
     for part in ("validation", "test"):
         if part in metrics:
-            console.print(f"{part}: {_summary(metrics[part])}")
+            console.print(f"{part}: {summary(metrics[part])}")
+            for line in remarks(metrics[part]):
+                console.print(f"{part}: {line}")
     console.print(f"next: heed export {out} --out artifacts/{out.name}", soft_wrap=True)
-
-
-def _summary(metrics: Mapping[str, float]) -> str:
-    figures = ("accuracy", "macro_f1", "ece")
-    line = ", ".join(f"{name} {100 * metrics[name]:.1f} %" for name in figures)
-    unseen = metrics.get("unseen_labels")
-    extra = f"; labels that training never saw count as wrong: {unseen}" if unseen else ""
-    return f"{line} (n = {metrics['n']:,}){extra}"
 
 
 class RunDisplay:
@@ -126,6 +121,7 @@ class RunDisplay:
         """One line an epoch stays."""
         self.say(
             f"epoch {record['epoch']:>2.0f}  loss {record['train_loss']:.3f}  validation NLL "
-            f"{record['valid_nll']:.3f}, accuracy {100 * record['valid_accuracy']:.1f} %  "
-            f"{record['train_s']:.0f} s"
+            f"{record['valid_nll']:.3f}, accuracy {100 * record['valid_accuracy']:.1f} % "
+            f"({100 * record['valid_accuracy_low']:.1f} to "
+            f"{100 * record['valid_accuracy_high']:.1f})  {record['train_s']:.0f} s"
         )

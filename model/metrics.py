@@ -1,10 +1,12 @@
 """Figures from probabilities and true labels: pure numpy and scikit-learn. One path for all."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
 from model.data import LabelledTexts, unseen_labels
@@ -32,9 +34,11 @@ def classification_metrics(
         names: the C labels in the order of the columns.
 
     Returns:
-        `n`, `accuracy`, `macro_f1` (mean over the labels that occur in truth or prediction), `ece`,
-        `nll` (over the rows with a known label; None if there is none) and `per_class`: precision,
-        recall, f1, support.
+        `n`, `accuracy` with its 95 % interval (`accuracy_low`, `accuracy_high`), `majority` (share
+        of the largest class, `majority_label`: what a constant answer would get), `macro_f1` (mean
+        over the labels that occur in truth or prediction), `ece`, `nll` (over the rows with a known
+        label; None if there is none), `never_predicted` (rows of each known label that is in truth
+        and not in prediction, most first) and `per_class`: precision, recall, f1, support.
     """
     predicted = [names[label_id] for label_id in probabilities.argmax(axis=1)]
     correct = np.array([a == b for a, b in zip(predicted, truth, strict=True)], dtype=np.float64)
@@ -45,14 +49,28 @@ def classification_metrics(
     per_class = {
         name: dict(zip(keys, row, strict=True)) for name, row in zip(occurring, rows, strict=True)
     }
+    counts = Counter(truth).most_common()
+    missed = {*names} - {*predicted}
+    low, high = interval(int(correct.sum()), len(truth))
     return {
         "n": len(truth),
         "accuracy": float(correct.mean()),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "majority": counts[0][1] / len(truth),
+        "majority_label": counts[0][0],
+        "never_predicted": {label: count for label, count in counts if label in missed},
         "macro_f1": float(np.mean(columns[2])),
         "ece": expected_calibration_error(probabilities.max(axis=1), correct),
         "nll": _negative_log_likelihood(probabilities, truth, names),
         "per_class": per_class,
     }
+
+
+def interval(correct: int, rows: int) -> tuple[float, float]:
+    """Where the true share lies with 95 % confidence, of `correct` in `rows` (Wilson 1927)."""
+    found = binomtest(correct, rows).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 def expected_calibration_error(

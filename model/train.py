@@ -15,6 +15,7 @@ from model.checkpoint import save_tensors
 from model.config import TrainingConfig
 from model.folder import STATE_FILE, WEIGHTS_FILE
 from model.inference import network_logits
+from model.metrics import interval
 from model.state import TrainingState
 from service.runtime.artifact import UNKNOWN_TOKEN_ID
 from service.runtime.errors import HeedError
@@ -136,12 +137,16 @@ def _end_epoch(state: TrainingState, valid: EncodedTexts, steps: int) -> dict[st
             f"training diverged in epoch {progress.epoch + 1}: validation NLL is {nll}; try a "
             "lower [training] learning_rate"
         )
+    correct = int((calibrated.argmax(dim=1) == targets).sum())
+    low, high = interval(correct, len(targets))
     record = {
         "epoch": progress.epoch + 1,
         "step": progress.step,
         "train_loss": progress.loss_sum / steps,
         "valid_nll": nll,
-        "valid_accuracy": float((calibrated.argmax(dim=1) == targets).float().mean()),
+        "valid_accuracy": correct / len(targets),
+        "valid_accuracy_low": low,
+        "valid_accuracy_high": high,
         "train_s": round(progress.train_s + progress.epoch_s, 2),
     }
     improved = nll < progress.best_nll

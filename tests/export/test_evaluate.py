@@ -6,12 +6,14 @@ import pytest
 
 from export.evaluate import evaluate
 from model.data import LabelledTexts
+from model.figures import accuracy_text
 from model.parts import read_part
 from service.runtime.artifact import ArtifactError
 from service.runtime.errors import HeedError
 from tests.runs import heed_here, invented, write_rows
 
 KEYS = {"accuracy", "macro_f1", "ece", "nll", "n", "per_class", "unseen_labels"}
+KEYS |= {"accuracy_low", "accuracy_high", "majority", "majority_label", "never_predicted"}
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +85,8 @@ def test_command_writes_json(request, tmp_path, kind):
     assert figures["n"] == 61
     assert figures["per_class"].keys() == {"account", "delivery", "novel", "refund"}
     assert figures["per_class"]["refund"].keys() == {"precision", "recall", "f1", "support"}
-    assert f"accuracy {100 * figures['accuracy']:.2f} %" in done.stdout
-    assert "labels that training never saw count as wrong: {'novel': 1}" in done.stdout
+    assert f"{accuracy_text(figures)}, macro-F1 " in done.stdout
+    assert "labels that training never saw count as wrong: 'novel' (1 row)\n" in done.stdout
 
 
 def test_command_reads_other_columns(fp32, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from model.metrics import classification_metrics, expected_calibration_error
+from model.metrics import classification_metrics, expected_calibration_error, interval
 
 NAMES = ("a", "b", "c")
 
@@ -57,6 +57,8 @@ def test_figures_are_plain_numbers():
     """They are written as JSON."""
     figures = classification_metrics(certain("ab"), ["a", "b"], NAMES)
     per_class = figures.pop("per_class")["a"]
+    assert figures.pop("never_predicted") == {}
+    assert figures.pop("majority_label") == "a"
     assert {type(value) for value in figures.values()} <= {int, float}
     assert {type(value) for value in per_class.values()} <= {int, float}
 
@@ -88,3 +90,20 @@ def test_gaps_within_a_bin_cancel():
     confidence = np.array([0.74, 0.76] * 2)  # both in [0.733, 0.8)
     correct = np.array([1.0, 1.0, 1.0, 0.0])
     assert expected_calibration_error(confidence, correct) == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("correct", "rows", "low", "high"),
+    [(0, 2, 0.0, 0.658), (2, 2, 0.342, 1.0), (299, 352, 0.808, 0.883), (81, 263, 0.255, 0.366)],
+)
+def test_interval_is_wilsons(correct, rows, low, high):
+    """Newcombe 1998, table I, has 81 of 263; none and all of two rows give an interval too."""
+    assert interval(correct, rows) == (pytest.approx(low, abs=5e-4), pytest.approx(high, abs=5e-4))
+
+
+def test_constant_answer_and_missed_classes_stand_beside_the_accuracy():
+    """The largest class of the rows; known classes that have rows and are never predicted."""
+    figures = classification_metrics(certain("aaaaa"), [*"aaabn"], NAMES)
+    assert (figures["majority"], figures["majority_label"]) == (0.6, "a")
+    assert figures["never_predicted"] == {"b": 1}
+    assert figures["accuracy_low"] < figures["accuracy"] < figures["accuracy_high"]
