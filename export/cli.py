@@ -12,7 +12,7 @@ from rich.table import Table
 from export.errors import ExportError
 from model.columns import Columns
 from model.figures import accuracy_text, remarks, summary
-from model.options import reads
+from model.options import MergeLabels, reads
 from model.rows import require_source
 from service.runtime.terminal import Terminal
 from service.runtime.versions import RUN_FILE, Versions, find_versions, is_run
@@ -26,6 +26,7 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the figures here.")
     ] = None,
+    merge_labels: MergeLabels = False,
 ) -> None:
     """Accuracy, macro-F1, calibration error and a table per class on labelled data.
 
@@ -38,11 +39,12 @@ def evaluate(
         raise ExportError(f"--json {json_file} is a folder, expected a file")
     artifact = None if is_run(source) else find_versions(source)
     rows = read_labelled(data, columns)
-    for note in rows.notes:
-        Terminal(stderr=True).print(f"warning: {note}")
     from export.evaluate import evaluate as measure  # torch: what can be refused before it is
 
-    figures = measure(_chosen(artifact) if artifact else source, rows)
+    figures = measure(_chosen(artifact) if artifact else source, rows, merge_labels=merge_labels)
+    for finding in figures["findings"]:
+        if finding["kind"] != "unseen":  # those are named below the figures
+            Terminal(stderr=True).print(f"{finding['level']}: {finding['message']}")
     if json_file:
         with replacing(json_file) as temporary:
             text = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"

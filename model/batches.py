@@ -13,10 +13,14 @@ _BUCKET = 50  # batches whose rows are sorted by length together: little padding
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """N rows of ids and their label ids, (N,) int64; -1 is a label that training never saw."""
+    """N rows of ids and their label ids, (N,) int64; -1 is a label that training never saw.
+
+    `lengths` are the tokens of each text before it was cut; empty if nobody asks.
+    """
 
     rows: list[list[int]]
     label_ids: npt.NDArray[np.int64]
+    lengths: Sequence[int] = ()
 
     def __len__(self) -> int:
         """Number of texts."""
@@ -28,9 +32,11 @@ def encode(
 ) -> EncodedTexts:
     """Texts to ids through the one tokenizer, labels to their row in the logits."""
     label_ids = {name: label_id for label_id, name in enumerate(names)}
+    encoded = [tokenizer.encode(text) for text in texts]
     return EncodedTexts(
-        [tokenizer.encode(text).input_ids for text in texts],
+        [encoding.input_ids for encoding in encoded],
         np.array([label_ids.get(label, -1) for label in labels], dtype=np.int64),
+        [encoding.num_tokens for encoding in encoded],
     )
 
 

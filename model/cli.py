@@ -16,7 +16,7 @@ from rich.progress import (
 
 from model.columns import Columns
 from model.figures import remarks, summary
-from model.options import reads
+from model.options import MergeLabels, reads
 from model.rows import require_source
 from service.runtime.terminal import Terminal
 
@@ -33,6 +33,7 @@ def train(
     preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same result. [0]")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most. [4 to 15, by size]")] = None,
+    merge_labels: MergeLabels = False,
     config: Annotated[Path | None, typer.Option(help="TOML over the preset.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in OUT.")] = False,
@@ -48,10 +49,14 @@ def train(
     settings = load_config(preset, config, seed=seed, epochs=epochs)
     for source in filter(None, (train_source, valid, test)):
         require_source(source)  # before torch is imported, which takes seconds
-    request = Request(train_source, out, valid, test, columns, settings, resume, overwrite)
+    request = Request(
+        train_source, out, valid, test, columns, settings, resume, overwrite, merge_labels
+    )
     console = Terminal(stderr=True)
     try:
-        from model.run import run_training  # torch: seconds in which somebody may change his mind
+        # torch: seconds in which somebody may change his mind
+        from model.baseline import lines
+        from model.run import run_training
 
         with RunDisplay(console) as display:
             metrics = run_training(request, display)
@@ -68,6 +73,8 @@ def train(
             console.print(f"{part}: {summary(metrics[part])}")
             for line in remarks(metrics[part]):
                 console.print(f"{part}: {line}")
+    for line in lines(metrics["baseline"]):
+        console.print(line)
     console.print(f"next: heed export {out} --out artifacts/{out.name}", soft_wrap=True)
 
 

@@ -81,6 +81,9 @@ class TrainingConfig(_Section):
     max_validation_rows: int = Field(
         default=5_000, ge=1, description="held out at most, without --valid"
     )
+    baseline_characters: int = Field(
+        default=2_000_000, ge=0, description="that the linear baseline learns from; 0: no baseline"
+    )
     save_every_steps: int = Field(
         default=500, ge=1, description="steps between two states for --resume"
     )

@@ -1,12 +1,11 @@
-"""Labelled texts: read, checked, split and compared. Where rows come from is `model.rows`'s."""
+"""Labelled texts: read, and checked row by row. Where rows come from is `model.rows`'s."""
 
 import math
-import random
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from model.columns import MULTI_LABEL, Columns, DataError, described, listed
@@ -14,7 +13,7 @@ from model.lines import Tell
 from model.rows import Rows, read_rows
 
 NO_TEXT = re.compile("[\0\ud800-\udfff]")  # no tokenizer, file or terminal takes these
-_SHOWN = 10  # bad rows that an error lists
+_SHOWN = 10  # problems, and rows of each, that an error lists
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,15 @@ class LabelledTexts:
     def row(self, index: int) -> int:
         """The number in `source` of the row at `index`."""
         return self.rows[index] if self.rows else index + 1
+
+    def subset(self, indexes: Sequence[int]) -> "LabelledTexts":
+        """The rows at `indexes`, which keep their numbers."""
+        return replace(
+            self,
+            texts=[self.texts[index] for index in indexes],
+            labels=[self.labels[index] for index in indexes],
+            rows=[self.row(index) for index in indexes],
+        )
 
 
 @dataclass(frozen=True)
@@ -105,61 +113,36 @@ def read_batches(
         elif batch.texts:
             yield batch
     if bad.count and not columns.skip_bad:
-        raise DataError(f"{bad.source}, {bad}")
+        hint = " (--skip-bad goes on without them)" if bad.count > 1 else ""
+        raise DataError(f"{bad.source}, {bad}{hint}")
     if bad.count:
         tell(f"{bad.source}: {bad.count:,} bad rows are left out: {bad}")
 
 
 class _BadRows:
-    """What is wrong with rows: the first few, and how many there are."""
+    """What is wrong with rows: each problem with the first few that have it."""
 
     def __init__(self) -> None:
         self.count = 0
         self.source = ""
-        self._shown: list[str] = []
+        self._places: dict[str, list[str]] = {}
 
     def add(self, rows: Rows, index: int, problem: str) -> None:
         self.source = rows.source
         self.count += 1
-        if self.count <= _SHOWN:
-            self._shown.append(f"{rows.where(index)}: {problem}")
+        self._places.setdefault(problem, []).append(rows.where(index))
 
     def __str__(self) -> str:
-        more = f"; and {self.count - _SHOWN:,} more bad rows" if self.count > _SHOWN else ""
-        hint = " (--skip-bad goes on without them)" if self.count > 1 else ""
-        return "; ".join(self._shown) + more + hint
+        problems = list(self._places.items())
+        shown = [f"{_enumerated(places)}: {problem}" for problem, places in problems[:_SHOWN]]
+        rest = sum(len(places) for _, places in problems[_SHOWN:])
+        more = f"; and {rest:,} more bad rows" if rest else ""
+        return "; ".join(shown) + more
 
 
-def hold_out(
-    data: LabelledTexts, fraction: float, seed: int
-) -> tuple[LabelledTexts, LabelledTexts]:
-    """Split into the rows to train on and about `fraction` of them held out, class by class.
-
-    Each class keeps at least one row to train on, so classes of one row are never held out. At
-    least one row is held out if a class has two. Both parts keep the order of `data`.
-
-    Args:
-        data: the rows to split.
-        fraction: of the rows to hold out, above 0 and below 1.
-        seed: which rows are held out; the same seed holds out the same rows.
-    """
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction to hold out is {fraction}; expected above 0 and below 1")
-    rows_of: dict[str, list[int]] = defaultdict(list)
-    for row, label in enumerate(data.labels):
-        rows_of[label].append(row)
-    generator = random.Random(seed)  # noqa: S311 - hides nothing
-    ranked = []  # the rows of a class lie evenly between 0 and 1: below `fraction` is its share
-    for rows in rows_of.values():
-        generator.shuffle(rows)
-        ranked += [
-            ((place + 0.5) / len(rows), generator.random(), row)
-            for place, row in enumerate(rows[:-1])
-        ]
-    count = max(1, round(fraction * len(data)))
-    held = {row for *_, row in sorted(ranked)[:count]}
-    kept = [row for row in range(len(data)) if row not in held]
-    return _subset(data, kept), _subset(data, sorted(held))
+def _enumerated(places: Sequence[str]) -> str:
+    more = f" and {len(places) - _SHOWN:,} more" if len(places) > _SHOWN else ""
+    return ", ".join(places[:_SHOWN]) + more
 
 
 def label_names(train: LabelledTexts) -> list[str]:
@@ -176,49 +159,10 @@ def label_names(train: LabelledTexts) -> list[str]:
     return names
 
 
-def check_known(valid: LabelledTexts, labels: Sequence[str]) -> None:
-    """Raise DataError naming the first row of `valid` whose label is not among `labels`."""
-    known = set(labels)
-    for row, label in enumerate(valid.labels, 1):
-        if label not in known:
-            raise DataError(
-                f"{valid.source}, row {row}: label {label!r} is not in the training rows; "
-                f"expected one of {listed(labels)}"
-            )
-
-
 def unseen_labels(test: LabelledTexts, labels: Sequence[str]) -> dict[str, int]:
     """Rows of `test` for each of its labels that is not among `labels`, most frequent first."""
     known = set(labels)
     return dict(Counter(label for label in test.labels if label not in known).most_common())
-
-
-def warnings_for(
-    train: LabelledTexts, valid: LabelledTexts | None, test: LabelledTexts | None
-) -> list[str]:
-    """What is worth knowing before training, a line each: repeated texts and tiny classes."""
-    labels_of: dict[str, set[str]] = defaultdict(set)
-    for text, label in zip(train.texts, train.labels, strict=True):
-        labels_of[text].add(label)
-    lines = []
-    for part, data in (("validation", valid), ("test", test)):
-        repeated = sum(text in labels_of for text in data.texts) if data else 0
-        if data and repeated:
-            lines.append(
-                f"{repeated} of {len(data)} {part} rows repeat a text of the training rows"
-            )
-    unclear = sum(len(labels) > 1 for labels in labels_of.values())
-    if unclear:
-        lines.append(f"{unclear} texts of the training rows occur with more than one label")
-    single = sorted(label for label, count in Counter(train.labels).items() if count < 2)
-    if single:
-        lines.append(f"{len(single)} classes have fewer than 2 training rows: {listed(single)}")
-    return lines
-
-
-def _subset(data: LabelledTexts, rows: Sequence[int]) -> LabelledTexts:
-    texts, labels = [data.texts[row] for row in rows], [data.labels[row] for row in rows]
-    return LabelledTexts(texts, labels, data.source, [data.row(row) for row in rows], data.notes)
 
 
 def _check_first_row(source: str, columns: Columns, labels: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+CUT_SHARE = 0.05  # of the texts: so many are worth a warning
 _SHOWN = 5  # classes named in a line
 _WIDE = 0.2  # of an interval: with that nobody can tell a good model from a poor one
 
@@ -38,6 +39,12 @@ def remarks(figures: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"too few rows to judge: with n = {figures['n']:,} any accuracy from "
             f"{100 * figures['accuracy_low']:.0f} to {100 * figures['accuracy_high']:.0f} % fits"
+        )
+    cut = figures.get("truncated", 0)
+    if cut > CUT_SHARE * figures["n"]:
+        lines.append(
+            f"{cut:,} of {figures['n']:,} texts were longer than the model reads and were cut: a "
+            "larger [network] max_length would read them"
         )
     never = figures.get("never_predicted")
     if never:

@@ -1,7 +1,7 @@
 """Figures from probabilities and true labels: pure numpy and scikit-learn. One path for all."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,34 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from model.data import LabelledTexts, unseen_labels
 from service.runtime.postprocess import Float32Array, softmax
+from service.runtime.tokenizer import Tokenizer
 
 ECE_BINS = 15
 
+Logits = Callable[[list[list[int]]], Float32Array]  # N rows of ids -> (N, C)
+
 
 def labelled_metrics(
-    logits: Float32Array, data: LabelledTexts, names: Sequence[str]
-) -> dict[str, Any]:
-    """Figures of (N, C) logits on N labelled texts, and the counts of `unseen_labels`."""
-    figures = classification_metrics(softmax(logits), data.labels, names)
-    return figures | {"unseen_labels": unseen_labels(data, names)}
+    logits: Logits,
+    tokenizer: Tokenizer,
+    data: LabelledTexts,
+    names: Sequence[str],
+) -> tuple[dict[str, Any], list[str]]:
+    """Figures on labelled texts, with `unseen_labels` and how many were `truncated`; predictions.
+
+    Args:
+        logits: (N, C) of N rows of ids.
+        tokenizer: makes the ids, and cuts them.
+        data: N labelled texts.
+        names: the C labels in the order of the columns.
+    """
+    encoded = [tokenizer.encode(text) for text in data.texts]
+    probabilities = softmax(logits([encoding.input_ids for encoding in encoded]))
+    figures = classification_metrics(probabilities, data.labels, names) | {
+        "unseen_labels": unseen_labels(data, names),
+        "truncated": sum(encoding.truncated for encoding in encoded),
+    }
+    return figures, [names[label_id] for label_id in probabilities.argmax(axis=1)]
 
 
 def classification_metrics(

@@ -11,6 +11,10 @@ from model.columns import Columns
 
 _TEXT = typer.Option("--text-column", help="Column of the text; several are joined.")
 _LABEL = typer.Option("--label-column", help="Column of the label.")
+MergeLabels = Annotated[
+    bool,
+    typer.Option("--merge-labels", help="Labels that differ by spelling only become one."),
+]
 _OPTIONS: dict[str, tuple[Any, Any, Any]] = {
     "delimiter": (
         str | None,

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 import structlog
 import torch
 
-from model.batches import encode
+from model.baseline import compare
+from model.batches import EncodedTexts, encode
+from model.check import balance, check, cut, described
 from model.checkpoint import (
     CheckpointError,
     Run,
@@ -16,7 +19,8 @@ from model.checkpoint import (
     read_tokenizer,
     write_json,
 )
-from model.data import warnings_for
+from model.config import TrainingConfig
+from model.finding import Finding
 from model.folder import (
     LOG_FILE,
     METRICS_FILE,
@@ -31,7 +35,7 @@ from model.folder import (
 from model.inference import network_logits
 from model.metrics import labelled_metrics
 from model.network import Network
-from model.parts import PARTS, Data, Request, read_data, write_parts
+from model.parts import Data, Request, read_data, write_parts
 from model.provenance import fingerprint, git_commit, library_versions
 from model.report import draw_curves
 from model.state import TrainingState
@@ -44,6 +48,7 @@ from service.runtime.tokenizer import Tokenizer
 from service.runtime.versions import RUN_FILE
 
 CURVES_FILE = "curves.png"
+DATA_FILE = "data.json"  # what the data is, and what the check found in it
 
 
 class Display(Listener, Protocol):
@@ -77,21 +82,15 @@ def _train(request: Request, data: Data, display: Display) -> dict[str, Any]:
     torch.manual_seed(request.config.training.seed)
     with (request.out / LOG_FILE).open("a", encoding="utf-8") as file:
         log = _Log(file, display, request.out)
-        for part in filter(None, (data.train, data.valid, data.test)):
-            for note in part.notes if part is not data.valid or request.valid else ():
-                log.warn(note)
-        for line in warnings_for(data.train, data.valid, data.test):
-            log.warn(line)
         tokenizer, run = _describe(request, data)
         state = _start_state(request, run)
         log.start(data, tokenizer, state)
-        named = [data.train, data.valid]
-        encoded = [encode(part.texts, part.labels, data.labels, tokenizer) for part in named]
-        train(state, (encoded[0], encoded[1]), request.config.training, request.out, log)
+        encoded = _look(data, tokenizer, request.out, log)
+        train(state, encoded, request.config.training, request.out, log)
         weights, best = load_tensors(request.out / WEIGHTS_FILE)
         network = run.build()
         network.load_state_dict(weights)
-        metrics = _evaluate(network, data, tokenizer)
+        metrics = _evaluate(network, data, tokenizer, request.config.training)
         metrics["training"] = {"best_epoch": best["epoch"]}
         metrics["training"] |= _summary(state, request.config.training.batch_size)
         log.event("done", **metrics)
@@ -99,6 +98,22 @@ def _train(request: Request, data: Data, display: Display) -> dict[str, Any]:
     draw_curves(state.progress.history, request.out / CURVES_FILE)
     (request.out / STATE_FILE).unlink()
     return metrics
+
+
+def _look(
+    data: Data, tokenizer: Tokenizer, folder: Path, log: "_Log"
+) -> tuple[EncodedTexts, EncodedTexts]:
+    """Encode the rows to train and validate on; say, log and keep what the data is like."""
+    findings = check(data.train, data.measured, data.labels)
+    encoded = []
+    for name, part in (("training", data.train), ("validation", data.valid)):
+        texts = encode(part.texts, part.labels, data.labels, tokenizer)
+        findings += cut(name, part, texts.lengths, tokenizer.max_length)
+        encoded.append(texts)
+    for finding in findings:
+        log.found(finding)
+    write_json(folder / DATA_FILE, described(data.train, data.measured, findings))
+    return encoded[0], encoded[1]
 
 
 class _Log:
@@ -113,16 +128,17 @@ class _Log:
         self._display, self._folder = display, folder
         self.started, self.stepped = display.started, display.stepped
 
-    def warn(self, line: str) -> None:
-        self.event("warning", message=line)
-        self._display.say(f"warning: {line}")
+    def found(self, finding: Finding) -> None:
+        self.event(finding.level, kind=finding.kind, part=finding.part, message=finding.message)
+        self._display.say(str(finding))
 
     def start(self, data: Data, tokenizer: Tokenizer, state: TrainingState) -> None:
         parameters = sum(parameter.numel() for parameter in state.network.parameters())
         self.event("start", train=len(data.train), valid=len(data.valid), step=state.progress.step)
         self._display.say(
-            f"{len(data.train):,} training rows, {len(data.valid):,} validation rows, "
-            f"{len(data.labels)} labels; {tokenizer.vocab_size:,} ids, {parameters:,} parameters"
+            f"{len(data.train):,} training rows"
+            + "".join(f", {len(part):,} {name} rows" for name, part in data.measured.items())
+            + f"; {balance(data.train)}; {tokenizer.vocab_size:,} ids, {parameters:,} parameters"
         )
 
     def validated(self, record: Mapping[str, float]) -> None:
@@ -207,13 +223,16 @@ def _start_state(request: Request, run: Run) -> TrainingState:
     return state
 
 
-def _evaluate(network: Network, data: Data, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Figures of the network on validation and, looked at only now, on test."""
+def _evaluate(
+    network: Network, data: Data, tokenizer: Tokenizer, config: TrainingConfig
+) -> dict[str, Any]:
+    """Figures on validation and, looked at only now, on test; and those of the baseline."""
     metrics: dict[str, Any] = {}
-    for name, part in zip(PARTS, (data.valid, data.test), strict=True):
-        if part:
-            rows = [tokenizer.encode(text).input_ids for text in part.texts]
-            metrics[name] = labelled_metrics(network_logits(network, rows), part, data.labels)
+    predicted = {}
+    logits = partial(network_logits, network)
+    for name, part in data.measured.items():
+        metrics[name], predicted[name] = labelled_metrics(logits, tokenizer, part, data.labels)
+    metrics["baseline"] = compare(data.train, data.measured, predicted, config.baseline_characters)
     return metrics
 
 

@@ -1,23 +1,17 @@
-"""Labelled texts: checks of single rows, the split, and what a user is told before training."""
+"""Labelled texts: checks of single rows and of labels."""
 
 import json
-from collections import Counter
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from model.data import (
     Columns,
     DataError,
     LabelledTexts,
-    check_known,
-    hold_out,
     label_names,
     read_batches,
     read_labelled,
     unseen_labels,
-    warnings_for,
 )
 
 
@@ -133,49 +127,6 @@ def test_training_needs_labels(tmp_path):
         read_labelled("a.csv", Columns(label=None))
 
 
-@settings(deadline=None)
-@given(
-    labels=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=60),
-    fraction=st.floats(0.01, 0.99),
-    seed=st.integers(0, 9),
-)
-def test_held_out_rows_and_the_rest_are_all_rows(labels, fraction, seed):
-    """No row is lost or doubled, each class stays in train, and the seed decides."""
-    data = labelled(*labels)
-    train, valid = hold_out(data, fraction, seed)
-    assert sorted(train.texts + valid.texts) == sorted(data.texts)
-    assert set(train.labels) == set(labels)
-    assert bool(valid.texts) == (max(Counter(labels).values()) > 1)
-    assert hold_out(data, fraction, seed) == (train, valid)
-
-
-def test_hold_out_takes_the_same_share_of_each_class():
-    """Up to the rounding of a row."""
-    train, valid = hold_out(labelled(*("a" * 500 + "b" * 100 + "c" * 37)), 0.1, seed=3)
-    assert len(valid) == 64
-    assert Counter(valid.labels) == {"a": 50, "b": 10, "c": 4}
-    assert train.texts == sorted(train.texts, key=lambda text: int(text.split()[1]))
-
-
-def test_hold_out_of_tiny_data():
-    """Twenty rows of ten classes give two rows, of two classes."""
-    _, valid = hold_out(labelled(*("abcdefghij" * 2)), 0.1, seed=0)
-    assert len(set(valid.labels)) == len(valid) == 2
-
-
-def test_seed_changes_the_rows_held_out():
-    """Two seeds, two splits."""
-    data = labelled(*("ab" * 50))
-    assert hold_out(data, 0.2, seed=0)[1].texts != hold_out(data, 0.2, seed=1)[1].texts
-
-
-@pytest.mark.parametrize("fraction", [0, 1, -0.1])
-def test_hold_out_of_nothing_or_all_is_refused(fraction):
-    """Both parts are needed."""
-    with pytest.raises(ValueError, match="above 0 and below 1"):
-        hold_out(labelled("a", "b"), fraction, seed=0)
-
-
 def test_label_names_are_sorted():
     """Their order is the order of the logits, whatever the order of the rows."""
     assert label_names(labelled("b", "a", "10", "9", "b")) == ["10", "9", "a", "b"]
@@ -187,35 +138,6 @@ def test_one_class_only_names_file_and_class():
         label_names(labelled("x", "x"))
 
 
-def test_unknown_label_of_validation_names_file_row_and_labels():
-    """It is an error: the model has no output for it."""
-    known = [f"label {i:02}" for i in range(40)]
-    check_known(labelled("label 01", "label 39"), known)
-    with pytest.raises(DataError) as caught:
-        check_known(labelled("label 01", "odd", source="v.csv"), known)
-    message = str(caught.value)
-    assert message.startswith("v.csv, row 2: label 'odd' is not in the training rows; expected one")
-    assert message.endswith("'label 11' and 28 more")
-
-
 def test_unseen_labels_of_test_are_counted():
     """They count as wrong and are reported, most frequent first."""
     assert unseen_labels(labelled("a", "q", "z", "z", "b"), ["a", "b"]) == {"z": 2, "q": 1}
-
-
-def test_nothing_to_warn_about():
-    """No parts, no repetition: no lines."""
-    assert warnings_for(labelled("a", "a", "b", "b"), None, None) == []
-
-
-def test_warnings_count_repetitions_and_tiny_classes():
-    """One line each, with counts."""
-    train = LabelledTexts(["t", "t", "u", "u", "v"], ["a", "b", "a", "a", "c"], "train.csv")
-    valid = LabelledTexts(["t", "t", "new"], ["a", "a", "a"], "valid.csv")
-    test = LabelledTexts(["u", "new"], ["b", "b"], "test.csv")
-    assert warnings_for(train, valid, test) == [
-        "2 of 3 validation rows repeat a text of the training rows",
-        "1 of 2 test rows repeat a text of the training rows",
-        "1 texts of the training rows occur with more than one label",
-        "2 classes have fewer than 2 training rows: 'b', 'c'",
-    ]

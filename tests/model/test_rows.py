@@ -328,8 +328,8 @@ def test_mistyped_name_of_a_file_gets_the_one_that_was_meant(tmp_path):
 
 @pytest.mark.parametrize("skip_bad", [True, False])
 def test_bad_rows_are_all_told_at_once(tmp_path, skip_bad):
-    """Each with its row and line; the first ten, and how many there are."""
-    rows = [*ROWS, *[("", "x")] * 7, ("a", ""), *[("b", "y,z")] * 6]
+    """By what is wrong; the first ten of a kind with row and line, and how many more."""
+    rows = [*ROWS, *[("", "x")] * 13, ("a", ""), *[("b", "y,z")] * 2]
     path = tmp_path / "a.csv"
     path.write_bytes(csv_of(rows))
     if skip_bad:
@@ -338,7 +338,7 @@ def test_bad_rows_are_all_told_at_once(tmp_path, skip_bad):
         told = data.notes[0]
     else:
         told = error_of(str(path))
-    assert "row 13 (line 14): the text is empty" in told
-    assert "row 20 (line 21): the label is empty" in told
-    assert "row 21 (line 22): malformed row of 3 cells; expected 2" in told
-    assert "and 4 more bad rows" in told
+    assert "row 21 (line 22), row 22 (line 23) and 3 more: the text is empty; row 26" in told
+    assert "; row 26 (line 27): the label is empty; row 27" in told
+    assert "; row 27 (line 28), row 28 (line 29): malformed row of 3 cells; expected 2" in told
+    assert ("--skip-bad" in told) is not skip_bad

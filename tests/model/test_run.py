@@ -7,8 +7,10 @@ import pytest
 import torch
 
 import model.run
+from export.evaluate import evaluate
 from model.checkpoint import CheckpointError, load_tensors
 from model.columns import Columns, DataError
+from model.data import read_labelled
 from model.parts import Request, read_data, read_part
 from service.runtime.files import FileError
 from service.runtime.tokenizer import Tokenizer
@@ -17,6 +19,7 @@ from tests.runs import LABELS, invented, tiny_config, train_in, write_rows
 FILES = {
     "checkpoint.safetensors",
     "curves.png",
+    "data.json",
     "log.jsonl",
     "metrics.json",
     "run.json",
@@ -64,7 +67,7 @@ def test_run_directory_holds_what_a_run_is(trained_run):
 def test_metrics_are_those_of_the_best_epoch(trained_run):
     """Validation and test figures, and how training went."""
     metrics = json.loads((trained_run / "metrics.json").read_text())
-    assert metrics.keys() == {"validation", "test", "training"}
+    assert metrics.keys() == {"validation", "test", "training", "baseline"}
     for part, rows in (("validation", 30), ("test", 120)):
         figures = metrics[part]
         assert figures["n"] == rows
@@ -254,11 +257,52 @@ def test_warnings_are_told_and_logged(tmp_path):
     request = {"test": test, "valid": valid, "config": tiny_config(tmp_path, epochs=1)}
     _, listener = train_in(tmp_path, request)
     told = [line for line in listener.lines if line.startswith("warning: ")]
-    assert told[:2] == [
-        "warning: 3 of 3 validation rows repeat a text of the training rows",
-        "warning: 5 of 5 test rows repeat a text of the training rows",
-    ]
+    assert told[0].startswith(
+        "warning: 3 of 3 validation rows (row 1 for example) repeat a text of the training rows"
+    )
+    assert told[1].startswith(
+        "warning: 5 of 5 test rows (row 1 for example) repeat a text of the training rows"
+    )
     assert (tmp_path / "run" / "log.jsonl").read_text().count('"warning"') == len(told)
+
+
+def test_what_the_data_is_stands_in_the_run(tmp_path):
+    """Sources, rows and labels of each part, and the findings that were told."""
+    rows = invented(150, seed=1)
+    test = write_rows(tmp_path / "test.jsonl", [*rows[:5], ("a new text", "REFUND")])
+    _, listener = train_in(tmp_path, {"test": test, "config": tiny_config(tmp_path, epochs=1)})
+    data = json.loads((tmp_path / "run" / "data.json").read_text())
+    assert {name: part["rows"] for name, part in data["parts"].items()} == {
+        "training": 135,
+        "validation": 15,
+        "test": 6,
+    }
+    assert data["parts"]["test"]["labels"]["REFUND"] == 1
+    told = [line for line in listener.lines if line.startswith(("warning: ", "note: "))]
+    assert [f"{f['level']}: {f['message']}" for f in data["findings"]] == told
+    assert {"spelling", "leakage"} <= {finding["kind"] for finding in data["findings"]}
+
+
+def test_merged_labels_are_one_in_every_part(tmp_path):
+    """The most frequent spelling of the training rows stands for all, also when evaluated."""
+    rows = invented(150, seed=1)
+    train = write_rows(
+        tmp_path / "train.jsonl",
+        [
+            (text, "Refund" if label == "refund" and n < 30 else label)
+            for n, (text, label) in enumerate(rows)
+        ],
+    )
+    others = [(text, label.upper()) for text, label in invented(30, seed=2)]
+    test = write_rows(tmp_path / "test.jsonl", others)
+    config = tiny_config(tmp_path, epochs=1)
+    request = {"train": train, "valid": test, "test": test, "config": config, "merge_labels": True}
+    metrics, _ = train_in(tmp_path, request)
+    assert tuple(json.loads((tmp_path / "run" / "run.json").read_text())["labels"]) == LABELS
+    assert metrics["test"]["unseen_labels"] == {}
+    assert evaluate(tmp_path / "run", read_labelled(test, Columns()))["accuracy"] == 0
+    merged = evaluate(tmp_path / "run", read_labelled(test, Columns()), merge_labels=True)
+    assert merged["accuracy"] == metrics["test"]["accuracy"]
 
 
 def test_existing_run_is_refused(tmp_path):

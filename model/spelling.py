@@ -1,0 +1,49 @@
+"""Labels that differ by spelling only: `Spam` and `spam`, `refund-status` and `refund status`."""
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from model.data import LabelledTexts
+
+_BETWEEN_WORDS = re.compile(r"[-_\s\u2010-\u2015]+")
+_NUMBER = re.compile(r"([-+]?\d+(?:\.\d*[1-9])?)\.?0*")  # its minus is no hyphen
+
+
+def spelling_key(label: str) -> str:
+    """What spellings of one label have in common.
+
+    Case, Unicode form, and hyphens, underscores and blanks do not count, nor whether a whole number
+    is written 1 or 1.0. Leading zeros do: 007 is a code, and 7 another.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold()).strip()
+    number = _NUMBER.fullmatch(folded)
+    return number[1] if number else _BETWEEN_WORDS.sub(" ", folded).strip() or folded
+
+
+def spelt_alike(counts: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """The groups of labels that differ by spelling only, the most frequent of each first."""
+    groups = defaultdict(list)
+    for label, _ in Counter(counts).most_common():
+        groups[spelling_key(label)].append(label)
+    return [tuple(labels) for labels in groups.values() if len(labels) > 1]
+
+
+def spellings(preferred: Iterable[str]) -> dict[str, str]:
+    """The label for each key: of several spellings the one that comes first."""
+    chosen: dict[str, str] = {}
+    for label in preferred:
+        chosen.setdefault(spelling_key(label), label)
+    return chosen
+
+
+def merged(
+    data: LabelledTexts, chosen: Mapping[str, str], known: Collection[str] = ()
+) -> LabelledTexts:
+    """`data` with each label that is not `known` in the spelling that was chosen, if one was."""
+    labels = [
+        label if label in known else chosen.get(spelling_key(label), label) for label in data.labels
+    ]
+    return replace(data, labels=labels)
