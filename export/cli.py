@@ -137,7 +137,11 @@ def predict(
         def on_rows(done: Predicted) -> None:
             bar.update(task, completed=done.rows, rate=done.rate)
 
-        done = predict_file(predictor, source, out, columns, on_rows, escape_formulas)
+        try:
+            done = predict_file(predictor, source, out, columns, on_rows, escape_formulas)
+        except KeyboardInterrupt as stopped:
+            console.print(str(stopped) or "stopped")
+            raise typer.Exit(130) from None
     console.print(f"{done.rows:,} rows in {done.seconds:.1f} s, {done.rate:,.0f} rows/s")
     if done.truncated:
         console.print(

@@ -12,6 +12,7 @@ from export.errors import ExportError
 from export.writers import FORMATS, JsonLines, Table, Writer, beside
 from model.columns import Columns
 from model.data import Batch, read_batches
+from model.lock import locked
 from service.runtime.errors import HeedError
 from service.runtime.predictor import Predictor
 
@@ -121,7 +122,8 @@ def _classified(predictor: Predictor, batch: Batch, earlier: tuple[str, ...]) ->
 def _writer(out: str, escape_formulas: bool) -> Iterator[Writer]:
     """Writes beside `out` and renames at the end: a broken run leaves no half file by that name.
 
-    If the input or a cell ends it, the rows before it stay beside `out`, and the error says so.
+    If the input, a cell or Ctrl-C ends it, the rows before it stay beside `out`, and the error says
+    so. Two processes do not write to the same `out`.
     """
     path = Path(out)
     kind = path.suffix.lower()
@@ -141,9 +143,10 @@ def _writer(out: str, escape_formulas: bool) -> Iterator[Writer]:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
         options = {"escape_formulas": True} if escape_formulas else {}
-        with _unfinished(FORMATS[kind](partial, **options)) as writer:
-            yield writer
-        partial.replace(path)
+        with locked(path.with_name(f".{path.name}.lock"), path):
+            with _unfinished(FORMATS[kind](partial, **options)) as writer:
+                yield writer
+            partial.replace(path)
 
 
 @contextmanager
@@ -158,16 +161,17 @@ def _errors_of(name: str) -> Iterator[None]:
 
 @contextmanager
 def _unfinished(writer: Writer) -> Iterator[Writer]:
-    """Its file is left only if it is whole, or whole up to a row that was refused."""
+    """Its file is left only if it is whole, or whole up to a row that was refused or Ctrl-C."""
     left = False
     try:
         yield writer
         writer.close()
         left = True
-    except HeedError as error:
+    except (HeedError, KeyboardInterrupt) as error:
         left = writer.rows > 0
         if left:
-            error.args = (f"{error}; the {writer.rows:,} rows before it are in {writer.path}",)
+            reason = str(error) or "stopped"
+            error.args = (f"{reason}; the {writer.rows:,} rows before it are in {writer.path}",)
         raise
     finally:
         with suppress(OSError):  # a disk that was full still is

@@ -23,7 +23,7 @@ from model.figures import interval_text
 from model.metrics import interval
 
 _LONGEST = 2_000  # characters of a text
-_CELLS = 50_000_000  # characters times classes: the time that fitting takes
+_CELLS = 100_000_000  # characters times classes: the time that fitting takes
 _WEIGHTS = 50_000_000  # features times classes: 400 MB
 _MOST_CLASSES = 1_000
 _CHANCE = 0.05  # probability below which a difference counts as more than noise

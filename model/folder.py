@@ -1,17 +1,11 @@
 """The folder of a run: held by one process, and what was in it stays until there is more."""
 
-import fcntl
-import os
-import shlex
 import shutil
-import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 
-from service.runtime.errors import HeedError
+from model.lock import locked
 from service.runtime.files import writing
 from service.runtime.versions import RUN_FILE
 
@@ -22,19 +16,13 @@ METRICS_FILE = "metrics.json"  # comes when it is
 _LOCK_FILE = ".lock"
 _BEFORE = ".before"  # the run that is being replaced
 _MOVING = ".before.moving"  # the same, while it is moved there or back
-_SHOWN = 300  # characters of a lock, at most
-
-
-class HeldError(HeedError):
-    """Another process writes the folder; says which."""
 
 
 @contextmanager
 def held(folder: Path, *, temporary: bool = False) -> Iterator[str | None]:
     """Make the folder and hold it for the block; yields why it cannot be locked, if it cannot.
 
-    The lock is the system's (`flock`): a process that is killed leaves none. A folder that was made
-    for the block, or is `temporary`, goes if it is empty after it.
+    A folder that was made for the block, or is `temporary`, goes if it is empty after it.
 
     Raises:
         HeldError: another process holds it.
@@ -43,41 +31,13 @@ def held(folder: Path, *, temporary: bool = False) -> Iterator[str | None]:
     goes = temporary or not folder.exists()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor, problem = _lock(folder)
     try:
-        yield problem
+        with locked(folder / _LOCK_FILE, folder) as problem:
+            yield problem
     finally:
-        with suppress(OSError):  # it may have another name by now, or hold a run
-            (folder / _LOCK_FILE).unlink()
-            if goes:
+        if goes:
+            with suppress(OSError):  # it may have another name by now, or hold a run
                 folder.rmdir()
-        os.close(descriptor)
-
-
-def _lock(folder: Path) -> tuple[int, str | None]:
-    """An open descriptor with the lock, and why it is none."""
-    path = folder / _LOCK_FILE
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, _SHOWN).decode(errors="replace").strip()
-            os.close(descriptor)
-            raise HeldError(f"{folder} is being written by {holder or 'another process'}") from None
-        except OSError as error:  # as on some network file systems
-            return descriptor, error.strerror
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                break
-        os.close(descriptor)  # whoever held it took it away meanwhile
-    command = shlex.join(["heed", *sys.argv[1:]])
-    since = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"
-    line = f"process {os.getpid()} on {socket.gethostname()} since {since}: {command}\n"
-    with suppress(OSError):  # the disk is full; the lock holds without words too
-        os.truncate(descriptor, 0)
-        os.write(descriptor, line.encode(errors="replace"))
-    return descriptor, None
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from export.errors import ExportError
 from export.evaluate import evaluate
 from export.naming import named, served_as
 from model.checkpoint import CheckpointError
-from model.folder import HeldError, held
+from model.folder import held
+from model.lock import HeldError
 from model.parts import read_part
 from model.provenance import git_commit
 from service.runtime.artifact import ArtifactError, FileEntry, read_artifact

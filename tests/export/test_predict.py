@@ -14,9 +14,10 @@ import pytest
 
 import export.predict
 from export.errors import ExportError
-from export.predict import predict_file
+from export.predict import Predicted, predict_file
 from model.columns import Columns, DataError
 from model.inference import network_logits
+from model.lock import HeldError
 from service.runtime.postprocess import softmax
 from tests.runs import LABELS, heed_here, invented
 
@@ -200,6 +201,39 @@ def test_broken_row_leaves_no_file_by_that_name(predictor, tmp_path, target):
     assert out.read_text() == "of yesterday"
     assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl", out.name, partial.name}
     assert len(read_output(partial.rename(tmp_path / f"kept.{target}"))) == 20
+
+
+def test_interrupted_job_keeps_its_rows(predictor, tmp_path):
+    """What was computed is there, and the words of the interrupt say where."""
+    source = write_input(tmp_path, "jsonl", [{"text": f"text {n}"} for n in range(45)])
+    out = tmp_path / "out.csv"
+
+    def on_rows(done: Predicted) -> None:
+        if done.rows == 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"stopped; the 40 rows before it are in .*al$"):
+        predict_file(predictor, source, str(out), TEXT, on_rows)
+    partial = tmp_path / "out.csv.partial"
+    assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl", partial.name}
+    assert len(read_output(partial.rename(tmp_path / "kept.csv"))) == 40
+
+
+def test_two_processes_do_not_write_one_file(predictor, tmp_path):
+    """The second is told who writes it; the first loses nothing."""
+    source = write_input(tmp_path, "jsonl", [{"text": "a text"}])
+    out = tmp_path / "out.csv"
+    refusals = []
+
+    def on_rows(done: Predicted) -> None:
+        with pytest.raises(HeldError) as caught:
+            predict(predictor, source, out)
+        refusals.append(str(caught.value))
+
+    predict_file(predictor, source, str(out), TEXT, on_rows)
+    assert refusals[0].startswith(f"{out} is being written by process ")
+    assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl", "out.csv"}
+    assert len(read_output(out)) == 1
 
 
 def test_nothing_is_left_where_nothing_was_done(predictor, tmp_path):

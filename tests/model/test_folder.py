@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 import model.run
-from model.folder import HeldError, held, what_now
+from model.folder import held, what_now
+from model.lock import HeldError
 from model.train import TrainingError
 from service.runtime.errors import HeedError
 from service.runtime.files import FileError, replacing
@@ -59,7 +60,7 @@ def test_folder_that_cannot_be_locked_is_said(tmp_path, monkeypatch):
     def flock(*_):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("model.folder.fcntl", SimpleNamespace(flock=flock, LOCK_EX=2, LOCK_NB=4))
+    monkeypatch.setattr("model.lock.fcntl", SimpleNamespace(flock=flock, LOCK_EX=2, LOCK_NB=4))
     _, listener = train_in(tmp_path, {"config": tiny_config(tmp_path, epochs=1)})
     assert "cannot be locked (No locks available)" in listener.lines[0]
 
