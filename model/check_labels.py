@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from model.columns import MULTI_LABEL, DataError, listed
 from model.data import LabelledTexts
@@ -61,7 +61,7 @@ def label_findings(
     """What to know of the labels of the training rows, and of the other parts against them."""
     counts = Counter(train.labels)
     found = [*_spellings(train, counts), *missing("training", train), *_ids(train, counts)]
-    found += _sizes(train, counts)
+    found += [*_joined(train, counts), *_sizes(train, counts)]
     for part, data in others.items():
         found += [*against(part, data, labels), *missing(part, data)]
     return found
@@ -170,13 +170,7 @@ def _sizes(train: LabelledTexts, counts: Counter[str]) -> list[Finding]:
 
 def _combined(counts: Mapping[str, int], separator: str) -> str | None:
     """A label that is several, joined by `separator`; None if there is none."""
-    parts_of = {}
-    for label in counts:
-        parts = [spelling_key(part) for part in label.split(separator) if part.strip()]
-        if len(parts) > 1:
-            parts_of[label] = parts
-    if all(_DECIMAL_COMMA.fullmatch(label) for label in parts_of):
-        return None
+    parts_of = _parts(counts, separator)
     alone = {spelling_key(label) for label in counts if label not in parts_of}
     enough = all if separator == "," else any  # a comma stands within names too
     for label, parts in parts_of.items():
@@ -185,6 +179,32 @@ def _combined(counts: Mapping[str, int], separator: str) -> str | None:
     distinct = {part for parts in parts_of.values() for part in parts}
     recur = len(distinct) < len(parts_of) and 2 * len(parts_of) >= len(counts)
     return next(iter(parts_of)) if recur else None
+
+
+def _parts(counts: Iterable[str], separator: str) -> dict[str, list[str]]:
+    """What `separator` joins in each label that has it; none if those are decimal commas."""
+    parts_of = {}
+    for label in counts:
+        parts = [spelling_key(part) for part in label.split(separator) if part.strip()]
+        if len(parts) > 1:
+            parts_of[label] = parts
+    return {} if all(_DECIMAL_COMMA.fullmatch(label) for label in parts_of) else parts_of
+
+
+def _joined(train: LabelledTexts, counts: Mapping[str, int]) -> list[Finding]:
+    """Labels with a part in common: `sport|football` and `sport|tennis` may be names, or not."""
+    for separator in _SEPARATORS:
+        parts_of = _parts(counts, separator)
+        shared = Counter(part for parts in parts_of.values() for part in set(parts))
+        joined = [label for label, parts in parts_of.items() if any(shared[p] > 1 for p in parts)]
+        if joined:
+            message = (
+                f"{len(joined):,} labels are joined by {separator!r} and share parts: "
+                f"{listed(joined, 3)}; each is learned as one class; {MULTI_LABEL}"
+            )
+            rows = examples(train, (train.labels.index(label) for label in joined[:3]))
+            return [Finding("joined", "training", len(joined), rows, message)]
+    return []
 
 
 def _several(train: LabelledTexts, label: str) -> str:

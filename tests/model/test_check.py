@@ -200,6 +200,17 @@ def test_several_labels_a_row_are_refused(separator):
             refuse(rows_with(labels))
 
 
+@pytest.mark.parametrize("separator", ["|", ";", ", "])
+def test_names_with_a_part_in_common_are_said(separator):
+    """They may be names, or several labels a row: nobody can tell."""
+    names = [
+        separator.join(parts) for parts in (("sport", "foot"), ("sport", "ski"), ("news", "eu"))
+    ]
+    data = rows_with(names * 10)
+    refuse(data)
+    assert kinds(data)["joined", "training"] == (2, (1, 2))
+
+
 @pytest.mark.parametrize("label", ["['a', 'b']", '["a"]', "[1, 0, 1]", "[]"])
 def test_printed_lists_are_refused(label):
     """What pandas writes to CSV for a column of lists."""
@@ -219,7 +230,9 @@ def test_printed_lists_are_refused(label):
 )
 def test_a_separator_in_a_name_is_no_list(labels):
     """Its parts are no labels, and do not recur."""
-    refuse(rows_with(labels * 5))
+    data = rows_with(labels * 5)
+    refuse(data)
+    assert ("joined", "training") not in kinds(data)
 
 
 def test_labels_to_evaluate_are_held_against_those_of_the_model():
