@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from model.columns import Columns, DataError, listed
 from model.files import SUFFIXES, File, files_in, is_archive, kind_of, opened
@@ -36,14 +36,14 @@ class Rows:
         source: what is read, as the user named it.
         numbers: of the rows; the first row with data of a source is 1.
         columns: the values of each column; None where a row lacks it.
-        lines: the line each row starts at, 0 where the format has no lines.
+        places: the line each row starts at, and the file of a folder; empty if there is neither.
         problems: why a row cannot be used, by its place in this batch.
     """
 
     source: str
     numbers: range
     columns: Values
-    lines: list[int]
+    places: list[str]
     problems: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -52,11 +52,11 @@ class Rows:
 
     def where(self, index: int) -> str:
         """Row and line of the row at `index` of this batch."""
-        line = f" (line {self.lines[index]})" if self.lines[index] else ""
-        return f"row {self.numbers[index]:,}{line}"
+        place = f" ({self.places[index]})" if self.places[index] else ""
+        return f"row {self.numbers[index]:,}{place}"
 
 
-Parsed = Iterator[tuple[int, dict[str, Any] | str]]
+Parsed = Iterator[tuple[str, dict[str, Any] | str]]  # the place of a row; its cells or problem
 
 
 def require_source(source: str) -> None:
@@ -99,7 +99,7 @@ def read_rows(source: str, columns: Columns, batch_size: int, tell: Tell) -> Ite
         if first == 1 and names:
             columns.require_in(list(names), name)
         numbers = range(first, first + len(rows))
-        yield Rows(name, numbers, values, [line for line, _ in rows], problems)
+        yield Rows(name, numbers, values, [place for place, _ in rows], problems)
         first += len(rows)
     if first == 1:
         raise DataError(f"{name}: holds no rows; expected at least one row with data")
@@ -113,9 +113,7 @@ def _parsed(source: str, columns: Columns, tell: Tell) -> Parsed:
             raise DataError(f"stdin: {NO_LABELS}; --format says that it is one of these")
         if kind not in PARSERS:
             raise DataError(f"stdin: {kind} cannot be read from a pipe; expected a file")
-        return PARSERS[kind](
-            "stdin", decoded("stdin", sys.stdin.buffer, columns, tell), columns, tell
-        )
+        return _of_lines("stdin", sys.stdin.buffer, kind, columns, tell)
     name, part = _path_and_part(source)
     path = Path(name)
     if path.is_dir() or is_archive(path):
@@ -148,8 +146,13 @@ def _of_file(source: str, file: File, columns: Columns, tell: Tell) -> Parsed:
         if kind == "parquet":
             yield from _of_parquet(source, stream)
         else:
-            lines = decoded(source, stream, columns, tell)
-            yield from PARSERS[kind](source, lines, columns, tell)
+            yield from _of_lines(source, stream, kind, columns, tell)
+
+
+def _of_lines(source: str, stream: BinaryIO, kind: str, columns: Columns, tell: Tell) -> Parsed:
+    lines = decoded(source, stream, columns, tell)
+    for line, row in PARSERS[kind](source, lines, columns, tell):
+        yield f"line {line:,}" if line else "", row
 
 
 def _of_folder(source: str, path: Path, part: str, columns: Columns, tell: Tell) -> Parsed:
@@ -167,7 +170,7 @@ def _of_folder(source: str, path: Path, part: str, columns: Columns, tell: Tell)
             raise DataError(f"{source}: holds no file that can be read; expected CSV, JSONL, ...")
         first: list[str] = []
         for file in chosen:
-            for line, row in _of_file(f"{source}/{file.name}", file, columns, tell):
+            for place, row in _of_file(f"{source}/{file.name}", file, columns, tell):
                 names = sorted(row) if isinstance(row, dict) else first
                 first = first or names
                 if kind_of(file.name) in {"csv", "tsv", "parquet"} and names != first:
@@ -175,7 +178,7 @@ def _of_folder(source: str, path: Path, part: str, columns: Columns, tell: Tell)
                         f"{source}/{file.name}: has the columns {listed(names)}; expected those of "
                         f"{chosen[0].name}, {listed(first)}"
                     )
-                yield line, row
+                yield ", ".join(filter(None, (file.name, place))), row
 
 
 def _of_part(source: str, files: list[File], part: str, tell: Tell) -> list[File]:
@@ -209,13 +212,10 @@ def _of_classes(source: str, files: list[File], columns: Columns) -> Parsed:
         try:
             text = content.decode(columns.encoding or "utf-8-sig")
         except UnicodeError:
-            yield 0, f"{file.name} is not {columns.encoding or 'UTF-8'}"
+            yield file.name, f"is not {columns.encoding or 'UTF-8'}"
             continue
-        yield (
-            0,
-            {columns.text[0]: text.strip("\r\n"), label: file.name.split("/")[-2]}
-            | {"file": file.name},
-        )
+        cells = {columns.text[0]: text.strip("\r\n"), label: file.name.split("/")[-2]}
+        yield file.name, {**cells, "file": file.name}
 
 
 def _of_parquet(source: str, stream: Any) -> Parsed:  # noqa: ANN401  a file or a member of one
@@ -227,7 +227,7 @@ def _of_parquet(source: str, stream: Any) -> Parsed:  # noqa: ANN401  a file or 
         names = _class_names(file.schema_arrow.metadata or {})
         for batch in file.iter_batches(1_000):
             for row in batch.to_pylist():
-                yield 0, _with_names(row, names)
+                yield "", _with_names(row, names)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{source}: cannot be read ({' '.join(str(error).split())})") from error
 
@@ -265,7 +265,7 @@ def _of_hub(source: str, name: str, split: str, tell: Tell) -> Parsed:
             if isinstance(feature, datasets.ClassLabel)
         }
         for row in dataset:
-            yield 0, _with_names(dict(row), names)
+            yield "", _with_names(dict(row), names)
     except Exception as error:  # load_dataset has many readers behind it, each with its own errors
         reason = " ".join(str(error).split()) or type(error).__name__
         problem = "no such file, and not readable from the hub"

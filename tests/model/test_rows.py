@@ -80,7 +80,7 @@ def test_folder_reads_the_training_split_with_names_of_classes(folder):
 def test_row_without_class_is_an_error(folder):
     """Hub data sets mark a hidden label with the id -1."""
     message = error_of(f"{folder}:test")
-    assert message.startswith(f"{folder}:test, row 2: column 'label' holds nothing (null)")
+    assert message.startswith(f"{folder}:test, row 2 (test-0.parquet): column 'label' holds nothing (null)")
 
 
 def test_unknown_split_is_an_error(folder):
@@ -324,6 +324,13 @@ def test_mistyped_name_of_a_file_gets_the_one_that_was_meant(tmp_path):
     (tmp_path / "train.csv").write_bytes(b"")
     source = str(tmp_path / "trian.csv")
     assert error_of(source) == f"{source}: file not found; did you mean {tmp_path}/train.csv?"
+
+
+def test_bad_row_of_a_folder_has_its_file(tmp_path):
+    """And the row counts over all files."""
+    (tmp_path / "1.csv").write_text("text,label\na,x\nb,y\n", encoding="utf-8")
+    (tmp_path / "2.csv").write_text("text,label\na,x\n,y\n", encoding="utf-8")
+    assert error_of(str(tmp_path)) == f"{tmp_path}, row 4 (2.csv, line 3): the text is empty"
 
 
 @pytest.mark.parametrize("skip_bad", [True, False])
