@@ -28,6 +28,7 @@ from model.columns import Columns
 from model.options import reads
 from service.runtime.files import FileError, replacing
 from service.runtime.safe import safe
+from service.runtime.terminal import Terminal
 
 BAD_USE = 2
 NOT_MEASURED = 3  # of `gate` and `capacity`, where 2 is a regression
@@ -216,7 +217,7 @@ def workload(
     Example: heed workload tickets.csv --out tickets.toml --rate 200
     """
     with _errors(BAD_USE):
-        lengths = learn(iter_texts(data, columns))
+        lengths = learn(iter_texts(data, columns, _warn))
         with replacing(out) as temporary:
             temporary.write_text(to_toml(lengths, rate, Path(data).name), encoding="utf-8")
     typer.echo("characters in a text")
@@ -236,12 +237,16 @@ def _errors(exit_code: int) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
+def _warn(line: str) -> None:
+    Terminal(stderr=True).print(f"warning: {line}")
+
+
 def _with_texts(load: Workload, file: Path | None, columns: Columns) -> Workload:
     if file is None:
         if columns != TEXTS_ONLY:
             raise TextsError("--text-column and the like are of --texts; expected both")
         return load
-    for _ in iter_texts(file, columns):  # a bad file is better known before the run
+    for _ in iter_texts(file, columns, _warn):  # a bad file is better known before the run
         pass
     return load.model_copy(update={"texts": Texts.of(file, columns)})
 

@@ -1,7 +1,8 @@
 """The texts to send, read as `heed train` and `heed predict` read them."""
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from model.columns import Columns, DataError
@@ -21,12 +22,17 @@ def read_texts(source: Path | str = BUILT_IN, columns: Columns = TEXTS_ONLY) -> 
     return list(iter_texts(source, columns))
 
 
-def iter_texts(source: Path | str = BUILT_IN, columns: Columns = TEXTS_ONLY) -> Iterator[str]:
+def iter_texts(
+    source: Path | str = BUILT_IN,
+    columns: Columns = TEXTS_ONLY,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Iterator[str]:
     """The texts of a file one by one, in order, without the blank ones and without outer blanks.
 
     Args:
         source: as `model.data.read_batches` takes it; a file without a suffix has a text a line.
         columns: what is asked for; `label` is None.
+        tell: called with what is worth a warning.
 
     Raises:
         TextsError: the source cannot be used or holds no text. It comes when the iteration gets
@@ -34,9 +40,9 @@ def iter_texts(source: Path | str = BUILT_IN, columns: Columns = TEXTS_ONLY) -> 
     """
     found = False
     if columns.format is None and Path(source).is_file() and not kind_of(str(source)):
-        columns = Columns(columns.text, None, encoding=columns.encoding, format="txt")
+        columns = replace(columns, format="txt")
     try:
-        for batch in read_batches(str(source), columns):
+        for batch in read_batches(str(source), columns, tell=tell):
             for text in filter(None, map(str.strip, batch.texts)):
                 found = True
                 yield text

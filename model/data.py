@@ -116,7 +116,8 @@ def read_batches(
         hint = " (--skip-bad goes on without them)" if bad.count > 1 else ""
         raise DataError(f"{bad.source}, {bad}{hint}")
     if bad.count:
-        tell(f"{bad.source}: {bad.count:,} bad rows are left out: {bad}")
+        rows = "1 bad row is" if bad.count == 1 else f"{bad.count:,} bad rows are"
+        tell(f"{bad.source}: {rows} left out: {bad}")
 
 
 class _BadRows:

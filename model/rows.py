@@ -23,6 +23,9 @@ from model.lines import NO_LABELS, PARSERS, Tell, decoded
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _PARTS = {"train": "train", "test": "test", "valid": "validation", "validation": "validation"}
 _PARTS |= {"dev": "validation", "val": "validation", "eval": "validation"}
+_LINES = frozenset(PARSERS)
+_TABLES = frozenset({"csv", "tsv"})
+_USED_BY = {"delimiter": _TABLES, "quoting": _TABLES, "header": _TABLES, "encoding": _LINES}
 _OFFICE = {"xlsx", "xls", "xlsm", "ods", "numbers", "docx", "doc", "pdf"}
 
 Values = dict[str, list[Any]]  # column name -> one value a row
@@ -113,6 +116,7 @@ def _parsed(source: str, columns: Columns, tell: Tell) -> Parsed:
             raise DataError(f"stdin: {NO_LABELS}; --format says that it is one of these")
         if kind not in PARSERS:
             raise DataError(f"stdin: {kind} cannot be read from a pipe; expected a file")
+        _tell_unused("stdin", kind, columns, tell)
         return _of_lines("stdin", sys.stdin.buffer, kind, columns, tell)
     name, part = _path_and_part(source)
     path = Path(name)
@@ -120,6 +124,7 @@ def _parsed(source: str, columns: Columns, tell: Tell) -> Parsed:
         return _of_folder(source, path, part, columns, tell)
     if path.exists():
         return _of_file(source, File(path.name, partial(path.open, "rb")), columns, tell)
+    _tell_unused(source, "the hub", columns, tell)
     name, _, split = source.partition(":")
     return _of_hub(source, name, split or "train", tell)
 
@@ -142,11 +147,20 @@ def _of_file(source: str, file: File, columns: Columns, tell: Tell) -> Parsed:
             f"{source}: unknown format; expected {known} (each also .gz, .bz2, .xz) or .parquet; "
             "--format says which it is"
         )
+    _tell_unused(source, kind, columns, tell)
     with opened(source, file) as stream:
         if kind == "parquet":
             yield from _of_parquet(source, stream)
         else:
             yield from _of_lines(source, stream, kind, columns, tell)
+
+
+def _tell_unused(source: str, kind: str, columns: Columns, tell: Tell) -> None:
+    """Say which options have no meaning for what is read; it may be one of several sources."""
+    asked = [option for option in _USED_BY if getattr(columns, option) is not None]
+    unused = [f"--{option}" for option in asked if kind not in _USED_BY[option]]
+    if unused:
+        tell(f"{source}: {', '.join(unused)} not used: {kind} has no such thing")
 
 
 def _of_lines(source: str, stream: BinaryIO, kind: str, columns: Columns, tell: Tell) -> Parsed:
@@ -158,11 +172,12 @@ def _of_lines(source: str, stream: BinaryIO, kind: str, columns: Columns, tell: 
 def _of_folder(source: str, path: Path, part: str, columns: Columns, tell: Tell) -> Parsed:
     """Every file of a folder or archive that has rows, by name; or a folder of texts a class."""
     with files_in(source, path) as files:
-        known = [file for file in files if kind_of(file.name) in SUFFIXES]
+        known = [file for file in files if columns.format or kind_of(file.name) in SUFFIXES]
         if len(known) < len(files):
             others = {file.name for file in files} - {file.name for file in known}
             tell(f"{source}: passed over: {listed(sorted(others), 5)}")
         if known and all("/" in file.name and kind_of(file.name) == "txt" for file in known):
+            _tell_unused(source, "txt", columns, tell)
             yield from _of_classes(source, known, columns)
             return
         chosen = _of_part(source, known, part, tell)

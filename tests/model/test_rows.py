@@ -80,7 +80,9 @@ def test_folder_reads_the_training_split_with_names_of_classes(folder):
 def test_row_without_class_is_an_error(folder):
     """Hub data sets mark a hidden label with the id -1."""
     message = error_of(f"{folder}:test")
-    assert message.startswith(f"{folder}:test, row 2 (test-0.parquet): column 'label' holds nothing (null)")
+    assert message.startswith(
+        f"{folder}:test, row 2 (test-0.parquet): column 'label' holds nothing (null)"
+    )
 
 
 def test_unknown_split_is_an_error(folder):
