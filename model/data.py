@@ -116,8 +116,8 @@ def read_batches(
         hint = " (--skip-bad goes on without them)" if bad.count > 1 else ""
         raise DataError(f"{bad.source}, {bad}{hint}")
     if bad.count:
-        rows = "1 bad row is" if bad.count == 1 else f"{bad.count:,} bad rows are"
-        tell(f"{bad.source}: {rows} left out: {bad}")
+        left = "1 bad row is" if bad.count == 1 else f"{bad.count:,} bad rows are"
+        tell(f"{bad.source}: {left} left out: {bad}")
 
 
 class _BadRows:

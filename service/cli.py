@@ -66,11 +66,14 @@ def _serve(given: dict[str, Any], signals: Signals) -> int:
 
 
 def _run(settings: "Settings", listener: socket.socket, signals: Signals) -> int:
+    from service.listeners import ListenError
     from service.runtime.errors import HeedError
     from service.server import exit_if_computing, run
 
     try:
         return run(settings, listener, signals=signals)
+    except ListenError:  # of the admin port
+        raise
     except HeedError as error:
         _say(str(error))
         exit_if_computing(2)  # a load that did not end in time

@@ -179,7 +179,7 @@ def test_a_generator_that_cannot_start_is_an_error_and_no_hang(tmp_path: Path) -
     with running_stub() as stub:
         plan = open_plan([stub.url], workload.with_rate(10, 1), [CANDIDATE])
         file.unlink()
-        with pytest.raises(RunError, match=r"texts\.txt: no such file"):
+        with pytest.raises(RunError, match=r"texts\.txt: file not found"):
             run_plan(plan, [Target(stub.url)])
 
 

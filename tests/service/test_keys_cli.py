@@ -80,7 +80,8 @@ def test_file_may_be_named_by_the_variable_of_the_service(file):
 )
 def test_wrong_option_is_named_and_nothing_written(file, options, reason):
     """What was expected, in a line."""
-    result = run("new", "--file", file, "--client", "shop", *options)
+    whose = () if "--client" in options else ("--client", "shop")
+    result = run("new", "--file", file, *whose, *options)
     assert isinstance(result.exception, HeedError)
     assert str(result.exception).startswith(reason)
     assert not file.exists()
