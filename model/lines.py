@@ -18,6 +18,15 @@ from model.columns import MULTI_LABEL, Columns, DataError, listed
 MAX_CELL_CHARACTERS = 10_000_000  # a longer CSV cell is a quote that was never closed
 MAX_ARRAY_BYTES = 2**30  # an array is read as a whole; more goes into a line each
 _PEEK = 65_536  # bytes that tell the encoding and the line ends
+_NO_LINES = {
+    b"PK\x03\x04": "a zip archive or a workbook (.xlsx: save it as CSV UTF-8)",
+    b"\xd0\xcf\x11\xe0": "a workbook of old (.xls: save it as CSV UTF-8)",
+    b"\x1f\x8b": "packed by gzip (.gz)",
+    b"BZh": "packed by bzip2 (.bz2)",
+    b"\xfd7zXZ": "packed by xz (.xz)",
+    b"PAR1": "Parquet (.parquet)",
+    b"%PDF": "a PDF",
+}  # how such files begin
 _LABEL = re.compile(r"__label__(\S*)\s*")  # Joulin et al. 2016: fastText's own format
 
 NO_LABELS = "lines have no labels; expected CSV, TSV, JSONL or Parquet"
@@ -58,6 +67,11 @@ def parse_json_file(source: str, lines: Iterable[str], columns: Columns, tell: T
     """An array of JSON objects, or an object a line."""
     rest = iter(lines)
     first = next((line for line in rest if line.strip()), "")
+    if first.strip() == "{":
+        raise DataError(
+            f"{source}: is one object over several lines; expected an array of objects, or an "
+            "object a line"
+        )
     if not first.lstrip().startswith("["):
         yield from parse_json(source, _joined([first] if first else [], rest), columns, tell)
         return
@@ -115,6 +129,9 @@ def decoded(source: str, stream: BinaryIO, columns: Columns, tell: Tell) -> Iter
 
 
 def _encoding(source: str, start: bytes, tell: Tell) -> str:
+    for mark, what in _NO_LINES.items():
+        if start.startswith(mark):
+            raise DataError(f"{source}: is {what}, whatever its name says; expected lines of text")
     for mark, encoding in ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32")):
         if start.startswith(mark):
             return encoding

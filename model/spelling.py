@@ -8,6 +8,10 @@ from dataclasses import replace
 
 from model.data import LabelledTexts
 
+_UNSEEN = re.compile(
+    "[\u00ad\u200b-\u200f\u2060\ufeff]"
+)  # soft hyphens, joiners, marks of direction
+_APOSTROPHES = re.compile("[\u2018\u2019\u02bc]")
 _BETWEEN_WORDS = re.compile(r"[-_\s\u2010-\u2015]+")
 _NUMBER = re.compile(r"([-+]?\d+(?:\.\d*[1-9])?)\.?0*")  # its minus is no hyphen
 
@@ -15,10 +19,11 @@ _NUMBER = re.compile(r"([-+]?\d+(?:\.\d*[1-9])?)\.?0*")  # its minus is no hyphe
 def spelling_key(label: str) -> str:
     """What spellings of one label have in common.
 
-    Case, Unicode form, and hyphens, underscores and blanks do not count, nor whether a whole number
-    is written 1 or 1.0. Leading zeros do: 007 is a code, and 7 another.
+    Case, Unicode form, what cannot be seen, and hyphens, underscores and blanks do not count, nor
+    whether a whole number is written 1 or 1.0. Leading zeros do: 007 is a code, and 7 another.
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold()).strip()
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
+    folded = _APOSTROPHES.sub("'", _UNSEEN.sub("", folded)).strip()
     number = _NUMBER.fullmatch(folded)
     return number[1] if number else _BETWEEN_WORDS.sub(" ", folded).strip() or folded
 

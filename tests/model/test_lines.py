@@ -249,6 +249,29 @@ def test_utf16_is_read_by_its_byte_order_mark(tmp_path):
     assert "try --encoding utf-16-le" in error_of(source)
 
 
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (b"PK\x03\x04", "a workbook (.xlsx: save it as CSV UTF-8)"),
+        (b"\xd0\xcf\x11\xe0", "save it as CSV UTF-8"),
+        (b"\x1f\x8b\x08", "packed by gzip (.gz)"),
+        (b"PAR1", "Parquet (.parquet)"),
+    ],
+)
+def test_file_of_another_kind_is_told_by_its_first_bytes(tmp_path, start, what):
+    """Renaming a workbook makes no CSV of it."""
+    message = error_of(write(tmp_path / "a.csv", start + b"\x00\x01text,label\n"))
+    assert message.startswith(": is ")
+    assert what in message
+
+
+def test_one_object_over_several_lines_is_no_row(tmp_path):
+    """As `json.dump(..., indent=1)` writes it."""
+    source = write(tmp_path / "a.json", json.dumps({"data": [{"text": "a"}]}, indent=1))
+    expected = "expected an array of objects, or an object a line"
+    assert error_of(source) == f": is one object over several lines; {expected}"
+
+
 def test_array_of_objects_is_read(tmp_path):
     """Also over several lines; what is no object is a bad row."""
     rows = [{"text": "a", "label": "x"}, 5, {"text": "b", "label": "y"}]

@@ -14,6 +14,8 @@ from model.spelling import merged, spelling_key, spellings, spelt_alike
         "REFUND STATUS",
         " refund  status ",
         "ｒｅｆｕｎｄ＿ｓｔａｔｕｓ",
+        "refund\u200b_status\ufeff",
+        "refund\u00a0status",
     ],
 )
 def test_case_form_and_what_joins_words_do_not_count(label):
@@ -23,7 +25,14 @@ def test_case_form_and_what_joins_words_do_not_count(label):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("1", "1.0"), ("-1", "-1.0"), ("True", "true"), ("café", "cafe\u0301"), ("STRASSE", "straße")],
+    [
+        ("1", "1.0"),
+        ("-1", "-1.0"),
+        ("True", "true"),
+        ("café", "cafe\u0301"),
+        ("STRASSE", "straße"),
+        ("don’t", "don't"),
+    ],
 )
 def test_numbers_and_booleans_have_one_key(one, other):
     """As programs write them: 1 became 1.0 when a column had gaps."""
