@@ -80,11 +80,20 @@ def _listing(path: Path) -> Iterator[list[File]]:
     elif path.suffix.lower() == ".zip":
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-            yield [File(of.filename, partial(archive.open, of)) for of in members]
+            yield [File(of.filename, partial(_of_zip, archive, of)) for of in members]
     else:
         with tarfile.open(path) as tar:
             plain = [member for member in tar.getmembers() if member.isfile()]
             yield [File(of.name.removeprefix("./"), partial(tar.extractfile, of)) for of in plain]
+
+
+def _of_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:  # noqa: ANN401  as `open`
+    try:
+        return archive.open(member)
+    except RuntimeError as error:  # it asks for a password, or is packed in a way of its own
+        encrypted = bool(member.flag_bits & 1)
+        reason = "it needs a password: unpack it first" if encrypted else error
+        raise zipfile.BadZipFile(str(reason)) from error
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

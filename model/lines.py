@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -155,7 +156,8 @@ def _wrapped(source: str, stream: BinaryIO, encoding: str, end: str) -> Iterator
     except UnicodeError as error:
         raise _not_decoded(f"{source}, after line {number}: the next bytes", encoding) from error
     finally:
-        lines.detach()  # else it closes what the caller closes
+        with suppress(ValueError):  # nobody reads on, and the caller has closed it
+            lines.detach()  # else it closes what the caller closes
 
 
 def _not_decoded(place: str, encoding: str) -> DataError:

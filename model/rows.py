@@ -27,6 +27,8 @@ _LINES = frozenset(PARSERS)
 _TABLES = frozenset({"csv", "tsv"})
 _USED_BY = {"delimiter": _TABLES, "quoting": _TABLES, "header": _TABLES, "encoding": _LINES}
 _OFFICE = {"xlsx", "xls", "xlsm", "ods", "numbers", "docx", "doc", "pdf"}
+_ARCHIVED = {"zst", "7z", "rar", "lz4", "br", "z"}
+_ABOUT = re.compile(r"(^|/)(readme|licen[cs]e|changelog|notice)\b[^/]*$", re.IGNORECASE)
 
 Values = dict[str, list[Any]]  # column name -> one value a row
 
@@ -69,6 +71,8 @@ def require_source(source: str) -> None:
             return
     except OSError as error:  # a folder on the way may not be entered
         raise DataError(f"{source}: cannot be read ({error.strerror})") from error
+    if re.match(r"\w+://", source):
+        raise DataError(f"{source}: is an address; expected a file, which can be downloaded first")
     name = source.partition(":")[0]
     if kind_of(name) in SUFFIXES | _OFFICE or not _HUB_NAME.fullmatch(name):
         folder = Path(source).parent
@@ -141,6 +145,8 @@ def _of_file(source: str, file: File, columns: Columns, tell: Tell) -> Parsed:
     kind = columns.format or kind_of(file.name)
     if kind in _OFFICE:
         raise DataError(f"{source}: .{kind} cannot be read; save it as CSV UTF-8")
+    if kind in _ARCHIVED:
+        raise DataError(f"{source}: .{kind} cannot be unpacked here; unpack it first")
     if kind not in SUFFIXES:
         known = ", ".join(f".{name}" for name in PARSERS)
         raise DataError(
@@ -172,17 +178,26 @@ def _of_lines(source: str, stream: BinaryIO, kind: str, columns: Columns, tell: 
 def _of_folder(source: str, path: Path, part: str, columns: Columns, tell: Tell) -> Parsed:
     """Every file of a folder or archive that has rows, by name; or a folder of texts a class."""
     with files_in(source, path) as files:
-        known = [file for file in files if columns.format or kind_of(file.name) in SUFFIXES]
+        about = [file for file in files if _ABOUT.search(file.name)]
+        known = [
+            file
+            for file in files
+            if file not in about and (columns.format or kind_of(file.name) in SUFFIXES)
+        ]
         if len(known) < len(files):
             others = {file.name for file in files} - {file.name for file in known}
             tell(f"{source}: passed over: {listed(sorted(others), 5)}")
-        if known and all("/" in file.name and kind_of(file.name) == "txt" for file in known):
-            _tell_unused(source, "txt", columns, tell)
-            yield from _of_classes(source, known, columns)
-            return
-        chosen = _of_part(source, known, part, tell)
+        classes = _are_classes(source, known, columns)
+        # The folder above a text is its label, which may be "test"; the part stands above that.
+        chosen = _of_part(source, known, part, tell, above=2 if classes else 0)
         if not chosen:
-            raise DataError(f"{source}: holds no file that can be read; expected CSV, JSONL, ...")
+            found = f"; found {listed([file.name for file in files], 5)}" if files else ""
+            problem = "holds no file that can be read; expected CSV, JSONL, ..."
+            raise DataError(f"{source}: {problem}{found}")
+        if classes:
+            _tell_unused(source, "txt", columns, tell)
+            yield from _of_classes(source, chosen, columns)
+            return
         first: list[str] = []
         for file in chosen:
             for place, row in _of_file(f"{source}/{file.name}", file, columns, tell):
@@ -196,11 +211,32 @@ def _of_folder(source: str, path: Path, part: str, columns: Columns, tell: Tell)
                 yield ", ".join(filter(None, (file.name, place))), row
 
 
-def _of_part(source: str, files: list[File], part: str, tell: Tell) -> list[File]:
-    """The files of one part, where names of files say train, test or validation."""
+def _are_classes(source: str, files: list[File], columns: Columns) -> bool:
+    """Whether the files are texts in the folder of their label.
+
+    Raises:
+        DataError: some are, and what folder names the label of the others is unsure.
+    """
+    if not files or any(kind_of(file.name) != "txt" for file in files):
+        return False
+    depths = {file.name.count("/"): file.name for file in files}
+    if len(depths) > 1 and columns.label is not None:
+        names = listed([depths[min(depths)], depths[max(depths)]])
+        raise DataError(
+            f"{source}: {names} lie at several depths; expected each text right in the folder of "
+            "its label"
+        )
+    return 0 not in depths
+
+
+def _of_part(
+    source: str, files: list[File], part: str, tell: Tell, *, above: int = 0
+) -> list[File]:
+    """The files of one part, where names say train, test or validation; not the last `above`."""
     parts: dict[str, list[File]] = {}
     for file in files:
-        words = re.split(r"[^a-z]+", file.name.lower())
+        name = "/".join(file.name.split("/")[:-above]) if above else file.name
+        words = re.split(r"[^a-z]+", name.lower())
         found = next((_PARTS[word] for word in words if word in _PARTS), "")
         parts.setdefault(found, []).append(file)
     wanted = _PARTS.get(part, part)

@@ -7,6 +7,7 @@ import lzma
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import datasets
@@ -310,6 +311,54 @@ def test_folder_a_class_is_a_text_a_file(tmp_path):
     assert [text for text, label in pairs(source) if label == "x"] == [
         text for text, label in ROWS if label == "x"
     ]
+
+
+@pytest.mark.parametrize("kind", ["", "tar"])
+def test_parts_of_a_folder_a_class_are_never_mixed(tmp_path, kind):
+    """The part stands above the folder of the label, which may have the name of a part."""
+    made = {"train/test/1.txt": b"a", "train/x/2.txt": b"b", "test/x/1.txt": b"c"}
+    source = make_folder(tmp_path / "in", made | {"README.txt": b"hello"})
+    source = make_archive(source, kind) if kind else source
+    data = read_labelled(source, Columns())
+    assert list(zip(data.texts, data.labels, strict=True)) == [("a", "test"), ("b", "x")]
+    assert data.notes == (
+        f"{source}: passed over: 'README.txt'",
+        f"{source}: only the part train is read; there are also 'test'",
+    )
+    assert pairs(f"{source}:test") == [("c", "x")]
+
+
+def test_texts_at_several_depths_are_refused(tmp_path):
+    """One of the folders would name a label, and be none."""
+    files = {"pos/1.txt": b"a", "neg/2.txt": b"b", "neg/old/3.txt": b"c"}
+    source = make_folder(tmp_path, files)
+    assert error_of(source).startswith(f"{source}: 'pos/1.txt', 'neg/old/3.txt' lie at several")
+
+
+def test_archive_with_a_password_is_an_error(tmp_path):
+    """The bit of the header is enough to be asked for one."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.csv", csv_of(ROWS))
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    expected = "cannot be read (it needs a password: unpack it first)"
+    assert error_of(str(path)) == f"{path}/a.csv: {expected}"
+
+
+@pytest.mark.parametrize("name", ["a.csv.zst", "in.tar.zst", "a.7z", "a.RAR"])
+def test_what_cannot_be_unpacked_is_said(tmp_path, name):
+    """It is no unknown format of rows."""
+    (tmp_path / name).write_bytes(b"x")
+    assert "cannot be unpacked here; unpack it first" in error_of(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("source", ["https://example.com/a.csv", "file:///a.csv", "s3://a/b"])
+def test_address_is_no_name_on_the_hub(source):
+    """Nothing is asked for over the network that was not meant."""
+    assert error_of(source).startswith(f"{source}: is an address; expected a file")
 
 
 def test_format_of_a_pipe_and_of_a_file_without_suffix_is_named(tmp_path, monkeypatch):
