@@ -21,7 +21,9 @@ from service.runtime.versions import RUN_FILE, Versions, find_versions, is_run
 @reads(labels=True)
 def evaluate(
     source: Annotated[Path, typer.Argument(metavar="RUN_OR_ARTIFACT", help="What to evaluate.")],
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled file or hub data set.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Labelled file, folder, archive or hub data set.")
+    ],
     columns: Columns,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the figures here.")
@@ -99,7 +101,10 @@ def export(
 @reads(labels=False)
 def predict(
     source: Annotated[
-        str, typer.Argument(metavar="INPUT", help="CSV, TSV, JSONL, Parquet, .txt, or - for lines.")
+        str,
+        typer.Argument(
+            metavar="INPUT", help="A file (CSV, JSONL, Parquet, .txt, ...), a folder, - for lines."
+        ),
     ],
     columns: Columns,
     model: Annotated[Path, typer.Option(help="Artifact, or a folder of versions.")],

@@ -24,7 +24,11 @@ from service.runtime.terminal import Terminal
 @reads(labels=True)
 def train(
     train_source: Annotated[
-        str, typer.Argument(metavar="TRAIN", help="CSV, TSV, JSONL, Parquet, or a hub data set.")
+        str,
+        typer.Argument(
+            metavar="TRAIN",
+            help="CSV, TSV, JSON, JSONL, Parquet, fastText's lines; folder, archive, hub.",
+        ),
     ],
     columns: Columns,
     out: Annotated[Path, typer.Option(help="Folder for the run.")],

@@ -1,6 +1,8 @@
 """Which columns of a source are read, and how its files are laid out."""
 
 import codecs
+import difflib
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,12 +62,27 @@ class Columns:
         return self.text if self.label is None else (*self.text, self.label)
 
     def require_in(self, found: Sequence[str], source: str, hint: str = "") -> None:
-        """Raise DataError unless each column asked for is found once."""
+        """Raise DataError unless each column asked for is found once.
+
+        `hint` says why they may not be found; else it is the option that names a column.
+        """
         for name in self.wanted:
             if found.count(name) != 1:
                 problem = "more than one column" if name in found else "no column"
                 listing = f"columns found: {listed(found)}"
-                raise DataError(f"{source}: {problem} {name!r}; {listing}{hint}")
+                raise DataError(
+                    f"{source}: {problem} {name!r}; {listing}; {hint or self._option(name, found)}"
+                )
+
+    def _option(self, name: str, found: Sequence[str]) -> str:
+        option = "--label-column" if name == self.label else "--text-column"
+        folded = {each.strip().casefold(): each for each in found}
+        near = difflib.get_close_matches(name.casefold(), folded, 1)
+        if near:
+            return f"did you mean {option} {shlex.quote(folded[near[0]])}?"
+        others = set(found) - set(self.wanted)
+        many = f" (several 0/1 columns, one a label, are {MULTI_LABEL})"
+        return f"name it with {option}" + many * (option == "--label-column" and len(others) > 2)
 
     def named(self, first_row: Sequence[str], source: str) -> tuple[list[str], bool]:
         """The names of the columns, and whether `first_row` is where they stand.

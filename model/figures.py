@@ -50,7 +50,9 @@ def remarks(figures: Mapping[str, Any]) -> list[str]:
     if never:
         lines.append(f"never predicts: {_counted(never)}")
     unseen = figures.get("unseen_labels")
-    if unseen:
+    if unseen and sum(unseen.values()) == figures["n"]:
+        lines.append(f"no row has a label that training saw, but {_counted(unseen)}")
+    elif unseen:
         lines.append(f"labels that training never saw count as wrong: {_counted(unseen)}")
     return lines
 

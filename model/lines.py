@@ -302,14 +302,13 @@ def _split_quoted(
 
 
 def _hint(first_row: Sequence[str], columns: Columns) -> str:
+    """Why a column may not be found in a table, if its first row tells."""
     if len(first_row) == 1 and any(mark in first_row[0] for mark in ",;|\t"):
-        return "; is the delimiter another one (--delimiter)?"
+        return "is the delimiter another one (--delimiter)?"
+    if columns.header is False:
+        return "without a header the columns are --text-column 0 --label-column 1 and so on"
     if any(len(cell) > 40 or cell.count(" ") > 1 or not cell.strip() for cell in first_row):
-        return "; if the first row is data: --no-header --text-column 0 --label-column 1"
-    if columns.label is not None and columns.label not in first_row:
-        return "; name it with --label-column (several 0/1 columns, one a label, are " + (
-            f"{MULTI_LABEL})"
-        )
+        return "if the first row is data: --no-header --text-column 0 --label-column 1"
     return ""
 
 

@@ -247,11 +247,14 @@ def _of_part(
         return parts[wanted]
     if len(parts) < 2:
         return files
-    if "train" not in parts:
-        raise DataError(f"{source}: holds several parts; say one: {source}:{next(iter(parts))}")
-    others = listed(sorted(filter(None, parts.keys() - {"train"})))
-    tell(f"{source}: only the part train is read; there are also {others}")
-    return parts["train"]
+    own = "train" if "train" in parts else ""
+    others = sorted(parts.keys() - {own, ""})
+    if own not in parts:
+        ways = " or ".join(f"{source}:{name}" for name in others)
+        raise DataError(f"{source}: holds several parts and none to train on; say {ways}")
+    which = "only the part train is" if own else "only files whose name says no part are"
+    tell(f"{source}: {which} read; there are also {listed(others)} (as {source}:{others[0]})")
+    return parts[own]
 
 
 def _of_classes(source: str, files: list[File], columns: Columns) -> Parsed:

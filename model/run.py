@@ -206,13 +206,26 @@ def _describe(request: Request, data: Data) -> tuple[Tokenizer, Run]:
     if request.resume:
         before = Run.read(out)
         if before.config != run.config:
-            raise CheckpointError(f"{out} was started with other settings; give the same to resume")
+            other = _differences(before.config.model_dump(), run.config.model_dump())
+            raise CheckpointError(
+                f"{out} was started with other settings ({other}); give the same to resume"
+            )
         if before.data["fingerprints"] != run.data["fingerprints"]:
             raise CheckpointError(f"{out} was started on other data; give the same files to resume")
         return tokenizer, before
     write_parts(out, data)
     run.write(out)
     return tokenizer, run
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """`training.epochs was 40, is 41`."""
+    return ", ".join(
+        f"{section}.{name} was {value}, is {now[section].get(name)}"
+        for section, settings in before.items()
+        for name, value in settings.items()
+        if now[section].get(name) != value
+    )
 
 
 def _start_state(request: Request, run: Run) -> TrainingState:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from model.data import LabelledTexts
 
+_SHOWN = 20  # labels that a note names
 _UNSEEN = re.compile(
     "[\u00ad\u200b-\u200f\u2060\ufeff]"
 )  # soft hyphens, joiners, marks of direction
@@ -47,8 +48,17 @@ def spellings(preferred: Iterable[str]) -> dict[str, str]:
 def merged(
     data: LabelledTexts, chosen: Mapping[str, str], known: Collection[str] = ()
 ) -> LabelledTexts:
-    """`data` with each label that is not `known` in the spelling that was chosen, if one was."""
-    labels = [
-        label if label in known else chosen.get(spelling_key(label), label) for label in data.labels
-    ]
-    return replace(data, labels=labels)
+    """`data` with each label that is not `known` in the spelling that was chosen, if one was.
+
+    Its notes say which labels that are.
+    """
+    changed = {
+        label: chosen.get(spelling_key(label), label)
+        for label in dict.fromkeys(data.labels)
+        if label not in known
+    }
+    pairs = [f"{old!r} to {new!r}" for old, new in changed.items() if old != new]
+    more = f" and {len(pairs) - _SHOWN:,} more" if len(pairs) > _SHOWN else ""
+    note = f"{data.source}: labels merged: {', '.join(pairs[:_SHOWN])}{more}"
+    labels = [changed.get(label, label) for label in data.labels]
+    return replace(data, labels=labels, notes=(*data.notes, *([note] if pairs else [])))

@@ -101,7 +101,9 @@ def test_missing_file_to_evaluate_or_predict_is_named(fp32, tmp_path):
 def test_missing_column_lists_those_found(tmp_path, rows):
     """So that the option is right the second time."""
     arguments = ("train", rows, "--out", tmp_path / "run", "--text-column", "body")
-    assert refused(*arguments) == f"{rows}: no column 'body'; columns found: 'text', 'label'"
+    assert refused(*arguments) == (
+        f"{rows}: no column 'body'; columns found: 'text', 'label'; name it with --text-column"
+    )
 
 
 def test_bad_preset_lists_the_known(tmp_path, rows):

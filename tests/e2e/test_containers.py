@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]  # images are built first
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = shlex.split(os.environ.get("HEED_COMPOSE", "docker compose"))

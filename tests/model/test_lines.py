@@ -133,6 +133,24 @@ def test_missing_column_lists_those_found(tmp_path):
     assert "and 19 more" in message
 
 
+@pytest.mark.parametrize(
+    ("header", "asked", "hint"),
+    [
+        ("Text,Label", {}, "did you mean --text-column Text?"),
+        ("Betreff,label", {}, "name it with --text-column"),
+        ("text,Klasse", {}, "name it with --label-column"),
+        ("text,my label", {}, "did you mean --label-column 'my label'?"),
+        ("text,a,b,c", {}, "name it with --label-column (several 0/1 columns, one a label, are"),
+        ("text;label", {}, "is the delimiter another one (--delimiter)?"),
+        ("a,b", {"header": False}, "without a header the columns are --text-column 0 --label"),
+    ],
+)
+def test_missing_column_comes_with_the_option_that_names_it(tmp_path, header, asked, hint):
+    """Case apart, and near misses; several columns of 0 and 1 are another task."""
+    source = write(tmp_path / "a.csv", f"{header}\na,b\n")
+    assert f"; {hint}" in error_of(source, Columns(**asked))
+
+
 def test_first_row_of_data_is_recognised(tmp_path):
     """The message says how to read a file without header."""
     message = error_of(write(tmp_path / "a.csv", "I lost my card,card\nwhere is it now,card\n"))

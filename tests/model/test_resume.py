@@ -104,7 +104,7 @@ def test_killed_run_has_a_state_and_no_metrics(folder):
 def test_resume_with_other_settings_is_refused(folder):
     """The end would be neither that of the old settings nor that of the new."""
     assert refused(folder, seed=8).endswith(
-        "refused was started with other settings; give the same to resume"
+        "was started with other settings (training.seed was 7, is 8); give the same to resume"
     )
 
 

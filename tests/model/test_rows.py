@@ -108,7 +108,8 @@ def test_corrupt_parquet_is_an_error(tmp_path, content):
 def test_missing_column_of_parquet_lists_those_found(tmp_path):
     """Files of columns are checked like files of lines."""
     source = write_parquet(tmp_path / "a.parquet", {"text": ["a"], "topic": ["x"]})
-    assert error_of(source) == f"{source}: no column 'label'; columns found: 'text', 'topic'"
+    listing = "columns found: 'text', 'topic'; name it with --label-column"
+    assert error_of(source) == f"{source}: no column 'label'; {listing}"
 
 
 @pytest.mark.parametrize(
@@ -299,7 +300,8 @@ def test_part_of_a_folder_is_chosen_by_the_names_of_its_files(tmp_path, kind):
     source = make_archive(source, kind) if kind else source
     data = read_labelled(source, Columns())
     assert len(data) == 8
-    assert data.notes == (f"{source}: only the part train is read; there are also 'test'",)
+    others = f"there are also 'test' (as {source}:test)"
+    assert data.notes == (f"{source}: only the part train is read; {others}",)
     assert pairs(f"{source}:test") == ROWS[8:]
 
 
@@ -375,6 +377,19 @@ def test_mistyped_name_of_a_file_gets_the_one_that_was_meant(tmp_path):
     (tmp_path / "train.csv").write_bytes(b"")
     source = str(tmp_path / "trian.csv")
     assert error_of(source) == f"{source}: file not found; did you mean {tmp_path}/train.csv?"
+
+
+def test_files_that_name_no_part_are_those_to_train_on(tmp_path):
+    """Beside others whose names say test or validation; without such files a part is asked for."""
+    for name in ("mails.csv", "test.csv", "valid.csv"):
+        (tmp_path / name).write_text(f"text,label\n{name},x\n", encoding="utf-8")
+    data = read_labelled(str(tmp_path), Columns())
+    assert data.texts == ["mails.csv"]
+    assert f"there are also 'test', 'validation' (as {tmp_path}:test)" in data.notes[0]
+    (tmp_path / "mails.csv").unlink()
+    ways = f"{tmp_path}:test or {tmp_path}:validation"
+    expected = f"{tmp_path}: holds several parts and none to train on; say {ways}"
+    assert error_of(str(tmp_path)) == expected
 
 
 def test_bad_row_of_a_folder_has_its_file(tmp_path):

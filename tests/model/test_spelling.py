@@ -66,4 +66,7 @@ def test_merging_leaves_what_is_known_and_what_is_new():
     """Only labels that are spelt otherwise change."""
     data = LabelledTexts(["t"] * 4, ["Spam", "SPAM", "ham", "new"], "a.csv")
     assert merged(data, spellings(["spam", "ham"])).labels == ["spam", "spam", "ham", "new"]
+    (note,) = merged(data, spellings(["spam", "ham"])).notes
+    assert note == "a.csv: labels merged: 'Spam' to 'spam', 'SPAM' to 'spam'"
+    assert merged(data, spellings(["Spam", "SPAM"]), {"Spam", "SPAM"}).notes == ()
     assert merged(data, spellings(["spam"]), {"Spam"}).labels == ["Spam", "spam", "ham", "new"]
