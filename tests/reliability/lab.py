@@ -22,12 +22,14 @@ class Lab:
         real: artifact of a real model.
         quick: look whether everything runs; the figures are worth nothing.
         say: tells a person what goes on.
+        only: the measurements whose promises are asked about; empty for all.
     """
 
     folder: Path
     real: Path
     quick: bool = False
     say: Callable[[str], None] = lambda line: None
+    only: tuple[str, ...] = ()
     cores: Cores = field(default_factory=split_cores)
     _logs: int = 0
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from tests.reliability import outcomes
 from tests.reliability.lab import Lab
@@ -15,14 +15,15 @@ from tests.reliability.server import ROOT
 CASES = "10000"  # of each test that draws its inputs
 
 
-def named_tests() -> list[str]:
-    """All node ids of the table, once each."""
-    return list(dict.fromkeys(test for promise in PROMISES for test in promise.tests))
+def named_tests(measurements: Collection[str] = ()) -> list[str]:
+    """The node ids of the table, once each; of the promises of these measurements, or of all."""
+    chosen = [each for each in PROMISES if not measurements or each.measurement in measurements]
+    return list(dict.fromkeys(test for promise in chosen for test in promise.tests))
 
 
 def measure(lab: Lab) -> Mapping[str, Measured]:
     """What each named test says; all parameters of one together."""
-    out, names = lab.folder / "outcomes.json", named_tests()
+    out, names = lab.folder / "outcomes.json", named_tests(lab.only)
     files = sorted({name.partition("::")[0] for name in names})
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += ["-p", "tests.reliability.outcomes"]
