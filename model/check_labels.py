@@ -10,6 +10,7 @@ from model.finding import Finding, examples, noted, of_rows
 from model.spelling import spelling_key, spellings, spelt_alike
 
 _SEPARATORS = ("|", ";", ",")
+_OTHER_SEPARATORS = ("/", "+", "&")  # names have them more often than lists
 _LIST = re.compile(r"""\[\s*(?:(['"]).*\1|\d+(?:\s*,\s*\d+)*)?\s*\]""", re.DOTALL)
 _DECIMAL_COMMA = re.compile(r"\d+,(?:0|5|25|50|75)")
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d*)?(?:e[-+]?\d+)?", re.IGNORECASE)
@@ -193,9 +194,12 @@ def _parts(counts: Iterable[str], separator: str) -> dict[str, list[str]]:
 
 def _joined(train: LabelledTexts, counts: Mapping[str, int]) -> list[Finding]:
     """Labels with a part in common: `sport|football` and `sport|tennis` may be names, or not."""
-    for separator in _SEPARATORS:
+    for separator in (*_SEPARATORS, *_OTHER_SEPARATORS):
         parts_of = _parts(counts, separator)
         shared = Counter(part for parts in parts_of.values() for part in set(parts))
+        if separator in _OTHER_SEPARATORS:  # a part has to be a label: of I/O none is
+            alone = {spelling_key(label) for label in counts if label not in parts_of}
+            shared = Counter({part: 2 for part in shared if part in alone})
         joined = [label for label, parts in parts_of.items() if any(shared[p] > 1 for p in parts)]
         if joined:
             message = (

@@ -50,7 +50,11 @@ class Columns:
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse an encoding that is none of texts."""
+        """Refuse an encoding that is none of texts, and a column asked for twice."""
+        twice = [name for name in self.wanted if self.wanted.count(name) > 1]
+        if twice:
+            parts = "both as text and as label" if self.label in twice else "twice as text"
+            raise DataError(f"column {twice[0]!r} is asked for {parts}")
         if self.encoding is not None and not _is_encoding(self.encoding):
             raise DataError(
                 f"unknown encoding {self.encoding!r}; expected utf-8, utf-16, cp1252, latin-1, ..."

@@ -61,7 +61,9 @@ def parse_json(source: str, lines: Iterable[str], columns: Columns, tell: Tell) 
         try:
             yield number, _object(json.loads(line, object_pairs_hook=_members))
         except (ValueError, RecursionError) as error:
-            yield number, f"is not a JSON object ({error}); expected one object a line"
+            reason = getattr(error, "msg", error)  # without its place, so that rows are told as one
+            way = ", or --format json for an array" if line.lstrip().startswith("[") else ""
+            yield number, f"is not a JSON object ({reason}); expected one object a line{way}"
 
 
 def parse_json_file(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> Parsed:
@@ -74,6 +76,9 @@ def parse_json_file(source: str, lines: Iterable[str], columns: Columns, tell: T
             "object a line"
         )
     if not first.lstrip().startswith("["):
+        second = next((line for line in rest if line.strip()), "")
+        _refuse_whole(source, first, second)
+        rest = _joined([second] if second else [], rest)
         yield from parse_json(source, _joined([first] if first else [], rest), columns, tell)
         return
     text = io.StringIO()
@@ -89,6 +94,23 @@ def parse_json_file(source: str, lines: Iterable[str], columns: Columns, tell: T
             yield 0, _object(row)
         except ValueError as error:
             yield 0, f"{error}; expected an array of objects"
+
+
+def _refuse_whole(source: str, first: str, second: str) -> None:
+    """Refuse a file that is one object of lists or objects: the rows are in there."""
+    try:
+        whole = {} if second else json.loads(first)
+    except (ValueError, RecursionError):
+        return  # the parser says where
+    if (
+        whole
+        and isinstance(whole, dict)
+        and all(isinstance(of, list | dict) for of in whole.values())
+    ):
+        raise DataError(
+            f"{source}: is one object that holds all rows; expected an array of objects, or an "
+            "object a line (of pandas: to_json(orient='records'))"
+        )
 
 
 def parse_text(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> Parsed:
@@ -135,12 +157,16 @@ def _encoding(source: str, start: bytes, tell: Tell) -> str:
             raise DataError(f"{source}: is {what}, whatever its name says; expected lines of text")
     for mark, encoding in ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32")):
         if start.startswith(mark):
+            tell(f"{source}: read as UTF-32, as its byte order mark says")
             return encoding
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         tell(f"{source}: read as UTF-16, as its byte order mark says")
         return "utf-16"
     if start.count(0) > len(start) // 5:
-        order = "be" if start[:1] == b"\0" else "le"
+        zeros = start[::2].count(0), start[1::2].count(0)
+        if min(zeros) > max(zeros) / 4:
+            raise DataError(f"{source}: holds bytes of 0: is it a file of texts?")
+        order = "be" if zeros[0] > zeros[1] else "le"
         raise DataError(
             f"{source}: looks like UTF-16 without a byte order mark; try --encoding utf-16-{order}"
         )
@@ -154,7 +180,8 @@ def _wrapped(source: str, stream: BinaryIO, encoding: str, end: str) -> Iterator
         for number, line in enumerate(lines, 1):
             yield line.removeprefix("\ufeff") if number == 1 else line
     except UnicodeError as error:
-        raise _not_decoded(f"{source}, after line {number}: the next bytes", encoding) from error
+        place = f"{source}, after line {number}: what follows" if number else source
+        raise _not_decoded(place, encoding) from error
     finally:
         with suppress(ValueError):  # nobody reads on, and the caller has closed it
             lines.detach()  # else it closes what the caller closes
@@ -188,7 +215,9 @@ def _table(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> P
     """Rows of cells; of `columns`, delimiter and quoting are those of the file."""
     rest, before = iter(lines), 0
     first = next(rest, "")
-    if match := re.fullmatch(r'"?sep=(.)"?\s*', first):  # what Excel writes above a table
+    if match := re.fullmatch(
+        r'"?sep=(.)"?\s*', first, re.IGNORECASE
+    ):  # what Excel writes above a table
         before, first = 1, next(rest, "")
         if (columns.delimiter or ",") in ",\t":
             columns = replace(columns, delimiter=match[1])
@@ -212,6 +241,8 @@ def _table(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> P
         blank.row()
         if len(cells or [""]) != len(names):
             hint = "" if columns.quoting else "; if cells are quoted: --quoting"
+            if any("\n" in cell for cell in cells):
+                hint = "; is a quote not closed? --no-quoting reads quotes as characters"
             problem = f"malformed row of {len(cells)} cells; expected {len(names)}"
             yield number, f"{problem}, as in the first row{hint}"
             continue
@@ -294,6 +325,9 @@ def _split_quoted(
             if "end of data" in problem or "limit" in problem:
                 problem = "a quote that is opened here is not closed"
                 raise DataError(f"{source}, line {line}: {problem}; {hint}") from error
+            if "new-line" in problem:
+                problem = "a CR without LF outside of quotes"
+                hint = "do some lines end in CR? --no-quoting reads one as a character"
             yield line, f"malformed row ({problem}); {hint}"
             continue
         if cells is None:
@@ -307,7 +341,9 @@ def _hint(first_row: Sequence[str], columns: Columns) -> str:
         return "is the delimiter another one (--delimiter)?"
     if columns.header is False:
         return "without a header the columns are --text-column 0 --label-column 1 and so on"
-    if any(len(cell) > 40 or cell.count(" ") > 1 or not cell.strip() for cell in first_row):
+    if not columns.quoting and any(f'"{name}"' in first_row for name in columns.wanted):
+        return "cells seem to be quoted: --quoting"
+    if any(len(cell) > 40 or cell.strip().count(" ") > 1 or not cell.strip() for cell in first_row):
         return "if the first row is data: --no-header --text-column 0 --label-column 1"
     return ""
 

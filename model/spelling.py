@@ -14,19 +14,23 @@ _UNSEEN = re.compile(
 )  # soft hyphens, joiners, marks of direction
 _APOSTROPHES = re.compile("[\u2018\u2019\u02bc]")
 _BETWEEN_WORDS = re.compile(r"[-_\s\u2010-\u2015]+")
+_WITHIN = re.compile(r"(?<=[^\W\d]) (?=[^\W\d])")  # between letters; A 1 and A1 are codes
 _NUMBER = re.compile(r"([-+]?\d+(?:\.\d*[1-9])?)\.?0*")  # its minus is no hyphen
 
 
 def spelling_key(label: str) -> str:
     """What spellings of one label have in common.
 
-    Case, Unicode form, what cannot be seen, and hyphens, underscores and blanks do not count, nor
-    whether a whole number is written 1 or 1.0. Leading zeros do: 007 is a code, and 7 another.
+    Case, Unicode form, what cannot be seen, and hyphens, underscores and blanks do not count, and
+    between letters there may be none of these: refundStatus. Nor does it count whether a whole
+    number is written 1 or 1.0. Leading zeros do: 007 is a code, and 7 another.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
     folded = _APOSTROPHES.sub("'", _UNSEEN.sub("", folded)).strip()
     number = _NUMBER.fullmatch(folded)
-    return number[1] if number else _BETWEEN_WORDS.sub(" ", folded).strip() or folded
+    if number:
+        return number[1]
+    return _WITHIN.sub("", _BETWEEN_WORDS.sub(" ", folded).strip()) or folded
 
 
 def spelt_alike(counts: Mapping[str, int]) -> list[tuple[str, ...]]:

@@ -211,6 +211,14 @@ def test_names_with_a_part_in_common_are_said(separator):
     assert kinds(data)["joined", "training"] == (2, (1, 2))
 
 
+@pytest.mark.parametrize("name", ["billing/urgent", "billing + urgent", "billing & urgent"])
+def test_other_separators_are_told_of_if_their_parts_are_labels(name):
+    """It may be a name that has one, so it is no error."""
+    data = rows_with([name, "billing", "urgent", "delivery"] * 5)
+    refuse(data)
+    assert kinds(data)["joined", "training"][0] == 1
+
+
 @pytest.mark.parametrize("label", ["['a', 'b']", '["a"]', "[1, 0, 1]", "[]"])
 def test_printed_lists_are_refused(label):
     """What pandas writes to CSV for a column of lists."""

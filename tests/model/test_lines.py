@@ -138,6 +138,7 @@ def test_missing_column_lists_those_found(tmp_path):
     [
         ("Text,Label", {}, "did you mean --text-column Text?"),
         ("Betreff,label", {}, "name it with --text-column"),
+        (" text ,label", {}, "did you mean --text-column ' text '?"),
         ("text,Klasse", {}, "name it with --label-column"),
         ("text,my label", {}, "did you mean --label-column 'my label'?"),
         ("text,a,b,c", {}, "name it with --label-column (several 0/1 columns, one a label, are"),
@@ -170,10 +171,49 @@ def test_column_asked_for_occurs_once(tmp_path):
     assert batch.columns == {"text": ["a"], "label": ["x"], "id": ["1"], "id.3": ["2"]}
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"), [(("text", "label"), "both as text and as label"), (("a", "a"), "twice")]
+)
+def test_column_is_asked_for_once(text, parts):
+    """A label within the text would be learned by heart."""
+    with pytest.raises(DataError, match=f"is asked for {parts}"):
+        Columns(text=text)
+
+
 def test_unusable_delimiter_is_an_error(tmp_path):
     """It has to be one character."""
     source = write(tmp_path / "a.csv", "text,label\na,x\n")
     assert "delimiter ',,' cannot be used" in error_of(source, Columns(delimiter=",,"))
+
+
+def test_quote_that_makes_a_row_longer_is_named(tmp_path):
+    """The cause is not where the cells are too many."""
+    source = write(tmp_path / "a.csv", 'label,text\nx,"one\ny,two\nx,three",four\n')
+    assert "of 3 cells; expected 2, as in the first row; is a quote not" in error_of(source)
+
+
+def test_hint_for_quoted_names_of_tsv(tmp_path):
+    """R and pandas quote all cells on request."""
+    source = write(tmp_path / "a.tsv", '"text"\t"label"\n"a"\t"x"\n')
+    assert error_of(source).endswith("; cells seem to be quoted: --quoting")
+
+
+@pytest.mark.parametrize("content", [{"text": ["a", "b"], "label": ["x", "y"]}, {"data": [{}]}])
+def test_object_of_all_rows_is_no_row(tmp_path, content):
+    """What pandas writes by default, or rows within something else."""
+    message = error_of(write(tmp_path / "a.json", json.dumps(content)))
+    assert message.startswith(": is one object that holds all rows; expected an array of objects")
+
+
+def test_array_in_jsonl_is_told_of(tmp_path):
+    """Its name says otherwise."""
+    source = write(tmp_path / "a.jsonl", json.dumps([{"text": "a", "label": "x"}]))
+    assert error_of(source).endswith("expected one object a line, or --format json for an array")
+
+
+def test_bytes_of_no_text_are_not_taken_for_utf16(tmp_path):
+    """An image has its zeros anywhere."""
+    assert "holds bytes of 0: is it" in error_of(write(tmp_path / "a.csv", b"\x89PNG" + bytes(50)))
 
 
 @pytest.mark.parametrize("row", ["c,y,z", "c"])
@@ -187,17 +227,17 @@ def test_row_of_other_length_names_its_line(tmp_path, row):
 
 
 @pytest.mark.parametrize(
-    ("row", "reason"),
+    ("row", "problem"),
     [
-        ('"a" b,x', "',' expected after '\"'"),
-        ("a\rb,x", "new-line character seen in unquoted field"),
+        ('"a" b,x', "(',' expected after '\"'); are quotes doubled?"),
+        ("a\rb,x", "(a CR without LF outside of quotes); do some lines end in CR?"),
     ],
 )
-def test_wrong_quotes_name_the_line_where_the_row_starts(tmp_path, row, reason):
+def test_wrong_quotes_name_the_line_where_the_row_starts(tmp_path, row, problem):
     """The row is one bad row; those behind it are read."""
     source = write(tmp_path / "a.csv", f"text,label\nfine,x\n{row}\nlast,y\n")
     message = error_of(source)
-    assert message.startswith(f", row 2 (line 3): malformed row ({reason}); are quotes doubled?")
+    assert message.startswith(f", row 2 (line 3): malformed row {problem}")
     assert read_labelled(source, Columns(skip_bad=True)).texts == ["fine", "last"]
 
 

@@ -325,7 +325,7 @@ def test_parts_of_a_folder_a_class_are_never_mixed(tmp_path, kind):
     assert list(zip(data.texts, data.labels, strict=True)) == [("a", "test"), ("b", "x")]
     assert data.notes == (
         f"{source}: passed over: 'README.txt'",
-        f"{source}: only the part train is read; there are also 'test'",
+        f"{source}: only the part train is read; there are also 'test' (as {source}:test)",
     )
     assert pairs(f"{source}:test") == [("c", "x")]
 

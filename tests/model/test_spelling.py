@@ -16,6 +16,7 @@ from model.spelling import merged, spelling_key, spellings, spelt_alike
         "ｒｅｆｕｎｄ＿ｓｔａｔｕｓ",
         "refund\u200b_status\ufeff",
         "refund\u00a0status",
+        "refundStatus",
     ],
 )
 def test_case_form_and_what_joins_words_do_not_count(label):
@@ -49,6 +50,8 @@ def test_numbers_and_booleans_have_one_key(one, other):
         ("a/b", "a b"),
         ("-", "_"),
         ("C", "C++"),
+        ("A-1", "A1"),
+        ("1-1", "11"),
     ],
 )
 def test_other_labels_stay_two(one, other):
