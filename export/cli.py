@@ -40,6 +40,7 @@ def evaluate(
     if json_file and json_file.is_dir():
         raise ExportError(f"--json {json_file} is a folder, expected a file")
     artifact = None if is_run(source) else find_versions(source)
+    require_source(data, Terminal(stderr=True).print)
     rows = read_labelled(data, columns)
     from export.evaluate import evaluate as measure  # torch: what can be refused before it is
 
@@ -123,8 +124,8 @@ def predict(
     from model.columns import listed
     from service.runtime.predictor import Predictor
 
-    require_source(source)
     console = Terminal(stderr=True)
+    require_source(source, console.print)
     predictor = Predictor(_chosen(found))
     bar = Progress(
         SpinnerColumn(),

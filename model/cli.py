@@ -47,16 +47,17 @@ def train(
     Example: heed train tickets.csv --test held_back.csv --out runs/tickets
     """
     from model.config import load_config  # `heed train --help` without torch
+
+    settings = load_config(preset, config, seed=seed, epochs=epochs)
+    console = Terminal(stderr=True)
+    for source in filter(None, (train_source, valid, test)):
+        require_source(source, console.print)  # before torch is imported, which takes seconds
     from model.folder import what_now
     from model.parts import Request
 
-    settings = load_config(preset, config, seed=seed, epochs=epochs)
-    for source in filter(None, (train_source, valid, test)):
-        require_source(source)  # before torch is imported, which takes seconds
     request = Request(
         train_source, out, valid, test, columns, settings, resume, overwrite, merge_labels
     )
-    console = Terminal(stderr=True)
     try:
         # torch: seconds in which somebody may change his mind
         from model.baseline import lines

@@ -64,8 +64,11 @@ class Rows:
 Parsed = Iterator[tuple[str, dict[str, Any] | str]]  # the place of a row; its cells or problem
 
 
-def require_source(source: str) -> None:
-    """Raise DataError unless `source` is there, or may be a name on the hub. Imports nothing."""
+def require_source(source: str, tell: Tell = lambda line: None) -> None:
+    """Raise DataError unless `source` is there, or may be a name on the hub. Imports nothing.
+
+    That the hub will be asked is told at once: it may take half a minute to say no.
+    """
     try:
         if source == "-" or (source and Path(_path_and_part(source)[0]).exists()):
             return
@@ -77,9 +80,11 @@ def require_source(source: str) -> None:
     if kind_of(name) in SUFFIXES | _OFFICE or not _HUB_NAME.fullmatch(name):
         folder = Path(source).parent
         names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
-        near = difflib.get_close_matches(Path(source).name, names, 1)
-        hint = f"; did you mean {folder / near[0]}?" if near else ""
+        folded = {each.casefold(): each for each in names}
+        near = difflib.get_close_matches(Path(source).name.casefold(), folded, 1)
+        hint = f"; did you mean {folder / folded[near[0]]}?" if near else ""
         raise DataError(f"{source}: file not found{hint}")
+    tell(f"{source}: there is no such file; asking the hub for a data set of that name")
 
 
 def read_rows(source: str, columns: Columns, batch_size: int, tell: Tell) -> Iterator[Rows]:
@@ -306,7 +311,7 @@ def _of_hub(source: str, name: str, split: str, tell: Tell) -> Parsed:
 
     import datasets  # a second
 
-    tell(f"{source}: there is no such file; asking the hub for a data set of that name")
+    tell(f"{source}: is read from the hub, as there is no such file")
     datasets.disable_progress_bars()
     for library in ("datasets", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.CRITICAL)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -164,9 +165,10 @@ def test_misspelt_command_is_answered_with_the_one_that_was_meant(typed, meant):
         ("evaluate", "none", "x.csv"),
         ("predict", "x.csv", "--model", "none", "--out", "-"),
         ("serve", "--model", "none"),
+        ("train", "none.csv", "--out", "x"),
     ],
 )
-def test_missing_run_or_artifact_is_named_before_anything_large_is_imported(tmp_path, arguments):
+def test_missing_input_is_named_before_anything_large_is_imported(tmp_path, arguments):
     """Not after seconds."""
     code = "import sys, heed; sys.argv[0] = 'heed'\ntry: heed.main()\nfinally: "
     code += "print(sorted({'torch', 'onnxruntime'} & set(sys.modules)))"
@@ -179,7 +181,7 @@ def test_missing_run_or_artifact_is_named_before_anything_large_is_imported(tmp_
         check=False,
     )
     assert done.returncode == 2
-    assert "none does not exist" in done.stderr
+    assert re.search("none does not exist|none.csv: file not found", done.stderr)
     assert done.stdout == "[]\n"
 
 

@@ -14,7 +14,7 @@ import datasets
 import pytest
 
 from model.data import Columns, DataError, read_batches, read_labelled
-from model.rows import read_rows
+from model.rows import read_rows, require_source
 
 TEXTS = Columns(label=None)
 
@@ -375,8 +375,20 @@ def test_format_of_a_pipe_and_of_a_file_without_suffix_is_named(tmp_path, monkey
 def test_mistyped_name_of_a_file_gets_the_one_that_was_meant(tmp_path):
     """Before anything is imported that takes long."""
     (tmp_path / "train.csv").write_bytes(b"")
-    source = str(tmp_path / "trian.csv")
-    assert error_of(source) == f"{source}: file not found; did you mean {tmp_path}/train.csv?"
+    for name in ("trian.csv", "TRIAN.csv"):
+        source = str(tmp_path / name)
+        assert error_of(source) == f"{source}: file not found; did you mean {tmp_path}/train.csv?"
+
+
+def test_hub_is_told_of_before_it_is_asked():
+    """Which may take long; a file is not told of."""
+    told = []
+    require_source("somebody/reviews:test", told.append)
+    assert told == [
+        "somebody/reviews:test: there is no such file; asking the hub for a data set of that name"
+    ]
+    require_source(__file__, told.append)
+    assert len(told) == 1
 
 
 def test_files_that_name_no_part_are_those_to_train_on(tmp_path):
