@@ -62,7 +62,9 @@ def classification_metrics(
     correct = np.array([a == b for a, b in zip(predicted, truth, strict=True)], dtype=np.float64)
     occurring = sorted({*truth, *predicted})
     columns = precision_recall_fscore_support(truth, predicted, labels=occurring, zero_division=0.0)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
+    *shares, support = (column.tolist() for column in columns)
+    # scikit-learn counts in floats if no true label was ever predicted.
+    rows = zip(*shares, map(int, support), strict=True)
     keys = ("precision", "recall", "f1", "support")
     per_class = {
         name: dict(zip(keys, row, strict=True)) for name, row in zip(occurring, rows, strict=True)

@@ -178,8 +178,10 @@ def test_what_is_shown_fits_a_terminal(hostile, tiny_artifact, tmp_path, columns
         lines = [line for line in re.split("\r?\n", shown) if str(hostile.parent) not in line]
         assert max(map(len, lines)) <= columns
         if arguments[0] == "evaluate":
-            table = lines[: 1 + lines.index(next(line for line in lines if "accuracy" in line))]
-            assert all(line == line.rstrip() for line in table[:-1])
+            first = next(i for i, line in enumerate(lines) if line.startswith("label "))
+            last = next(i for i, line in enumerate(lines) if line.startswith("accuracy"))
+            assert last - first > 1
+            assert all(line == line.rstrip() for line in lines[first:last])
 
 
 def test_redirected_output_has_no_progress_bar(tiny_artifact, tmp_path):

@@ -53,6 +53,12 @@ def test_label_unseen_in_training_is_wrong():
     assert figures["nll"] == pytest.approx(-math.log(0.8), abs=1e-6)
 
 
+def test_rows_are_counted_in_integers():
+    """Also where no label is known: 2.0 rows were printed, and written."""
+    figures = classification_metrics(certain("aa"), ["new", "other"], NAMES)
+    assert {type(row["support"]) for row in figures["per_class"].values()} == {int}
+
+
 def test_figures_are_plain_numbers():
     """They are written as JSON."""
     figures = classification_metrics(certain("ab"), ["a", "b"], NAMES)
