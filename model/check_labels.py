@@ -14,6 +14,7 @@ _OTHER_SEPARATORS = ("/", "+", "&")  # names have them more often than lists
 _LIST = re.compile(r"""\[\s*(?:(['"]).*\1|\d+(?:\s*,\s*\d+)*)?\s*\]""", re.DOTALL)
 _DECIMAL_COMMA = re.compile(r"\d+,(?:0|5|25|50|75)")
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d*)?(?:e[-+]?\d+)?", re.IGNORECASE)
+_DATE = re.compile(r"\d{1,4}([-./])\d{1,2}\1\d{1,4}(?:[T ].*)?")
 _MISSING = frozenset(
     {"nan", "none", "null", "nil", "na", "n/a", "n.a.", "#n/a", "<na>", "nat", "undefined"}
     | {"?", "-", "--", "missing", "empty", "blank", '""', "''"}
@@ -132,7 +133,7 @@ def _ids(train: LabelledTexts, counts: Mapping[str, int]) -> list[Finding]:
     """Labels nearly as many as rows, or numbers that are amounts: no class ids, no ratings."""
     if len(counts) <= _FEW:
         return []
-    numbers = [label for label in counts if _NUMBER.fullmatch(label)]
+    numbers = [label for label in counts if _NUMBER.fullmatch(label) or _DATE.fullmatch(label)]
     whole = {int(label) for label in numbers if label.isascii() and label.isdigit()}
     rows_a_label = len(train) / len(counts)
     dense = bool(whole) and max(whole) - min(whole) < 1.5 * len(whole)
@@ -143,8 +144,9 @@ def _ids(train: LabelledTexts, counts: Mapping[str, int]) -> list[Finding]:
         len(whole) == len(numbers) and ids and rows_a_label >= 5
     ):
         message = (
-            f"the labels look like a number ({len(numbers):,} of them, {listed(numbers, 3)}): Heed "
-            "learns classes, not amounts; ranges (low, middle, high) can be learned"
+            f"the labels look like numbers or dates ({len(numbers):,} of them, "
+            f"{listed(numbers, 3)}): Heed learns classes, not amounts; ranges (low, middle, high) "
+            "can be learned"
         )
     else:
         return []

@@ -327,5 +327,7 @@ def _of_hub(source: str, name: str, split: str, tell: Tell) -> Parsed:
             yield "", _with_names(dict(row), names)
     except Exception as error:  # load_dataset has many readers behind it, each with its own errors
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, ConnectionError):  # datasets puts names of classes into it
+            reason = "it cannot be reached, or has no such data set"
         problem = "no such file, and not readable from the hub"
         raise DataError(f"{source}: {problem} ({reason})") from error

@@ -13,6 +13,7 @@ _UNSEEN = re.compile(
     "[\u00ad\u200b-\u200f\u2060\ufeff]"
 )  # soft hyphens, joiners, marks of direction
 _APOSTROPHES = re.compile("[\u2018\u2019\u02bc]")
+_ENDS = " .,;:!…"  # what may end a sentence
 _BETWEEN_WORDS = re.compile(r"[-_\s\u2010-\u2015]+")
 _WITHIN = re.compile(r"(?<=[^\W\d]) (?=[^\W\d])")  # between letters; A 1 and A1 are codes
 _NUMBER = re.compile(r"([-+]?\d+(?:\.\d*[1-9])?)\.?0*")  # its minus is no hyphen
@@ -22,15 +23,17 @@ def spelling_key(label: str) -> str:
     """What spellings of one label have in common.
 
     Case, Unicode form, what cannot be seen, and hyphens, underscores and blanks do not count, and
-    between letters there may be none of these: refundStatus. Nor does it count whether a whole
-    number is written 1 or 1.0. Leading zeros do: 007 is a code, and 7 another.
+    between letters there may be none of these: refundStatus. Nor do the marks that
+    end a sentence, nor whether a whole number is written 1 or 1.0. Leading zeros do: 007 is a code,
+    and 7 another.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
     folded = _APOSTROPHES.sub("'", _UNSEEN.sub("", folded)).strip()
     number = _NUMBER.fullmatch(folded)
     if number:
         return number[1]
-    return _WITHIN.sub("", _BETWEEN_WORDS.sub(" ", folded).strip()) or folded
+    words = _BETWEEN_WORDS.sub(" ", folded.rstrip(_ENDS) or folded).strip()
+    return _WITHIN.sub("", words) or folded
 
 
 def spelt_alike(counts: Mapping[str, int]) -> list[tuple[str, ...]]:

@@ -166,6 +166,8 @@ def test_a_label_for_each_row_is_refused(labels):
         [str(1950 + number % 70) for number in range(2_000)],  # years
         [str(18 + number % 60) for number in range(2_000)],  # ages
         [f"T-{number % 300}" for number in range(500)],
+        [f"2024-{1 + number % 12:02}-{1 + number % 28:02}" for number in range(2_000)],
+        [f"{1 + number % 28}.{1 + number % 12}.24" for number in range(2_000)],
     ],
 )
 def test_labels_that_look_like_ids_or_amounts_are_a_warning(labels):

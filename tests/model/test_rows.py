@@ -137,8 +137,9 @@ def test_hub_failure_says_both_possibilities(source, monkeypatch):
         raise ConnectionError("no route\nto host")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
-    problem = "no such file, and not readable from the hub (no route to host)"
-    assert error_of(source) == f"{source}: {problem}"
+    problem = "no such file, and not readable from the hub"
+    reason = "it cannot be reached, or has no such data set"
+    assert error_of(source) == f"{source}: {problem} ({reason})"
     assert asked == [(source.partition(":")[0], source.partition(":")[2] or "train", True)]
 
 

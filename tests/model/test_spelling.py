@@ -16,6 +16,8 @@ from model.spelling import merged, spelling_key, spellings, spelt_alike
         "ｒｅｆｕｎｄ＿ｓｔａｔｕｓ",
         "refund\u200b_status\ufeff",
         "refund\u00a0status",
+        "Refund status!",
+        "refund_status.",
         "refundStatus",
     ],
 )
