@@ -38,16 +38,14 @@ Tell = Callable[[str], None]
 
 def parse_csv(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> Parsed:
     """Rows of cells between delimiters; all have as many cells as the first row."""
-    layout = replace(
-        columns, delimiter=columns.delimiter or ",", quoting=columns.quoting is not False
-    )
-    yield from _table(source, lines, layout, tell)
+    layout = replace(columns, quoting=columns.quoting is not False)
+    yield from _table(source, lines, layout, ",", tell)
 
 
 def parse_tsv(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> Parsed:
     """As CSV, but a tab between the cells, and quotes are characters like others."""
-    layout = replace(columns, delimiter=columns.delimiter or "\t", quoting=columns.quoting is True)
-    yield from _table(source, lines, layout, tell)
+    layout = replace(columns, quoting=columns.quoting is True)
+    yield from _table(source, lines, layout, "\t", tell)
 
 
 def parse_json(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> Parsed:
@@ -211,22 +209,22 @@ class _Blank:
             self._told = True
 
 
-def _table(source: str, lines: Iterable[str], columns: Columns, tell: Tell) -> Parsed:
-    """Rows of cells; of `columns`, delimiter and quoting are those of the file."""
+def _table(
+    source: str, lines: Iterable[str], columns: Columns, delimiter: str, tell: Tell
+) -> Parsed:
+    """Rows of cells; `delimiter` is the one of the format."""
     rest, before = iter(lines), 0
     first = next(rest, "")
-    if match := re.fullmatch(
-        r'"?sep=(.)"?\s*', first, re.IGNORECASE
-    ):  # what Excel writes above a table
-        before, first = 1, next(rest, "")
-        if (columns.delimiter or ",") in ",\t":
-            columns = replace(columns, delimiter=match[1])
-        tell(f"{source}: the delimiter is {columns.delimiter!r}, as its line sep= says")
+    if match := re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE):  # Excel, above a table
+        before, first, delimiter = 1, next(rest, ""), match[1]
+        why = "--delimiter says, not its line sep=" if columns.delimiter else "its line sep= says"
+        tell(f"{source}: the delimiter is {columns.delimiter or delimiter!r}, as {why}")
+    columns = replace(columns, delimiter=columns.delimiter or delimiter)
     split = _split_quoted if columns.quoting else _split_plain
     names: list[str] = []
     blank, suspects = _Blank(source, tell), _Suspects(source, columns, tell)
     every = _joined([first] if first else [], rest)
-    for line, cells in split(source, every, columns.delimiter or ","):
+    for line, cells in split(source, every, columns.delimiter or delimiter):
         number = line + before
         if isinstance(cells, str):
             yield number, cells

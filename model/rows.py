@@ -26,6 +26,7 @@ _PARTS |= {"dev": "validation", "val": "validation", "eval": "validation"}
 _LINES = frozenset(PARSERS)
 _TABLES = frozenset({"csv", "tsv"})
 _USED_BY = {"delimiter": _TABLES, "quoting": _TABLES, "header": _TABLES, "encoding": _LINES}
+_USED_BY |= {"format": frozenset(SUFFIXES)}
 _OFFICE = {"xlsx", "xls", "xlsm", "ods", "numbers", "docx", "doc", "pdf"}
 _ARCHIVED = {"zst", "7z", "rar", "lz4", "br", "z"}
 _ABOUT = re.compile(r"(^|/)(readme|licen[cs]e|changelog|notice)\b[^/]*$", re.IGNORECASE)
@@ -119,6 +120,9 @@ def read_rows(source: str, columns: Columns, batch_size: int, tell: Tell) -> Ite
 
 def _parsed(source: str, columns: Columns, tell: Tell) -> Parsed:
     """Choose the reader by what `source` is: stdin, a file, an archive, a folder or a hub name."""
+    if columns.format and columns.format not in SUFFIXES | _OFFICE | _ARCHIVED:
+        known = ", ".join([*PARSERS, "parquet"])
+        raise DataError(f"unknown --format {columns.format!r}; expected {known}")
     if source == "-":
         kind = columns.format or "txt"
         if kind == "txt" and columns.label is not None:
@@ -208,7 +212,8 @@ def _of_folder(source: str, path: Path, part: str, columns: Columns, tell: Tell)
             for place, row in _of_file(f"{source}/{file.name}", file, columns, tell):
                 names = sorted(row) if isinstance(row, dict) else first
                 first = first or names
-                if kind_of(file.name) in {"csv", "tsv", "parquet"} and names != first:
+                kind = columns.format or kind_of(file.name)
+                if kind in {*_TABLES, "parquet"} and names != first:
                     raise DataError(
                         f"{source}/{file.name}: has the columns {listed(names)}; expected those of "
                         f"{chosen[0].name}, {listed(first)}"
@@ -222,7 +227,7 @@ def _are_classes(source: str, files: list[File], columns: Columns) -> bool:
     Raises:
         DataError: some are, and what folder names the label of the others is unsure.
     """
-    if not files or any(kind_of(file.name) != "txt" for file in files):
+    if not files or any((columns.format or kind_of(file.name)) != "txt" for file in files):
         return False
     depths = {file.name.count("/"): file.name for file in files}
     if len(depths) > 1 and columns.label is not None:

@@ -106,11 +106,11 @@ def test_training_and_what_follows_leave_no_trace(place):
         place.run("export", "run", "--out", f"models/{precision}", "--precision", precision)
     place.run("evaluate", "models/fp32", "test.jsonl", "--json", "figures.json")
     place.run("evaluate", "run", "test.jsonl")
-    place.run("predict", "test.jsonl", "--model", "models/fp32", "--out", "labelled.csv")
-    place.run("evaluate", "models/int8", "labelled.csv")
+    place.run("predict", "test.jsonl", "--model", "models/fp32", "--out", "labelled.parquet")
+    place.run("evaluate", "models/int8", "labelled.parquet")
     place.look()
     given, made = {"train.jsonl", "test.jsonl", "tiny.toml"}, {"run", "models", "figures.json"}
-    assert {path.name for path in place.work.iterdir()} == given | made | {"labelled.csv"}
+    assert {path.name for path in place.work.iterdir()} == given | made | {"labelled.parquet"}
 
 
 def test_serving_and_loading_leave_no_trace(place):
