@@ -219,12 +219,13 @@ def _table(
         before, first, delimiter = 1, next(rest, ""), match[1]
         why = "--delimiter says, not its line sep=" if columns.delimiter else "its line sep= says"
         tell(f"{source}: the delimiter is {columns.delimiter or delimiter!r}, as {why}")
-    columns = replace(columns, delimiter=columns.delimiter or delimiter)
+    delimiter = columns.delimiter or delimiter
     split = _split_quoted if columns.quoting else _split_plain
     names: list[str] = []
-    blank, suspects = _Blank(source, tell), _Suspects(source, columns, tell)
+    blank = _Blank(source, tell)
+    suspects = _Suspects(source, delimiter if columns.quoting else None, tell)
     every = _joined([first] if first else [], rest)
-    for line, cells in split(source, every, columns.delimiter or delimiter):
+    for line, cells in split(source, every, delimiter):
         number = line + before
         if isinstance(cells, str):
             yield number, cells
@@ -260,20 +261,21 @@ def _names(source: str, cells: list[str], columns: Columns) -> tuple[list[str], 
 class _Suspects:
     """Says once where a quote seems to have swallowed rows, or cells seem to be quoted."""
 
-    def __init__(self, source: str, columns: Columns, tell: Tell) -> None:
-        self._source, self._columns, self._tell = source, columns, tell
+    def __init__(self, source: str, quoted: str | None, tell: Tell) -> None:
+        """`quoted` is the delimiter of a table whose cells may be quoted."""
+        self._source, self._quoted, self._tell = source, quoted, tell
         self._told = False
 
     def see(self, line: int, cells: Sequence[str]) -> None:
         if self._told:
             return
-        if self._columns.quoting:
+        if self._quoted:
             reason = (
                 "a cell holds what looks like several rows: is a quote not closed? --no-quoting "
                 "reads quotes as characters"
             )
             self._told = any(
-                "\n" in cell and _is_rows(cell, place, len(cells), self._columns.delimiter or ",")
+                "\n" in cell and _is_rows(cell, place, len(cells), self._quoted)
                 for place, cell in enumerate(cells)
             )
         else:
